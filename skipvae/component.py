@@ -1,0 +1,122 @@
+"""Parts of a model that remember how they were built, so that a checkpoint can build them again.
+
+A checkpoint holds plain types only: the name of each class and its arguments. Loading one runs no code from the
+file, imports nothing that the file names, and works the same for models made by the command line and in Python.
+"""
+
+import copy
+import inspect
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self, TypeVar
+
+Spec = dict[str, Any]
+PLAIN = (bool, int, float, str, type(None))
+
+
+class Component:
+    """Mixin for encoders, decoders, inference and models: `spec` describes the object in plain types.
+
+    Class attributes:
+        not_in_spec: names of arguments that do not describe the model itself (optimisers, evaluation settings)
+            and therefore do not travel in checkpoints.
+    """
+
+    not_in_spec: ClassVar[frozenset[str]] = frozenset()
+    known: ClassVar[dict[str, type["Component"]]] = {}
+    _init_args: dict[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Component.known[class_path(cls)] = cls
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self: Self = super().__new__(cls)
+        # `bind_partial`, since copying calls __new__ without arguments and restores `_init_args` itself.
+        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
+        variadic = bound.pop("kwargs", {})
+        init_args = {name: value for name, value in bound.items() if name != "self"} | variadic
+        object.__setattr__(self, "_init_args", init_args)
+        return self
+
+    @property
+    def spec(self) -> Spec:
+        """The class and its arguments in plain types: `{"class_path": ..., "init_args": {...}}`.
+
+        Raises:
+            ValueError: if an argument is neither plain nor a `Component`.
+        """
+        path = class_path(type(self))
+        args = {name: value for name, value in self._init_args.items() if name not in self.not_in_spec}
+        return {
+            "class_path": path,
+            "init_args": {name: _plain(value, f"{path}({name}=...)") for name, value in args.items()},
+        }
+
+
+AnyComponent = TypeVar("AnyComponent", bound=Component)
+
+
+def class_path(cls: type) -> str:
+    """The shortest path under which users know a class: `skipvae.encoders.MLPEncoder`, not the file it stands in."""
+    module, name = cls.__module__, cls.__qualname__
+    if module.startswith("skipvae.models."):
+        return f"skipvae.{name}"
+    if module.startswith(("skipvae.encoders.", "skipvae.decoders.")):
+        module = ".".join(module.split(".")[:2])
+    return f"{module}.{name}"
+
+
+def build(spec: Any, kind: type[AnyComponent], **overrides: Any) -> AnyComponent:
+    """The object that a `spec` describes.
+
+    Args:
+        spec: `{"class_path": ..., "init_args": {...}}`, as in `Component.spec`.
+        kind: the class that the result must be an instance of.
+        **overrides: arguments that replace those of the spec.
+
+    Raises:
+        ValueError: if the spec is malformed, names a class that is not imported, or one that is not a `kind`.
+
+    Example:
+        >>> from skipvae.encoders import MLPEncoder, Encoder
+        >>> encoder = MLPEncoder(latent_dim=2, hidden_dim=8)
+        >>> build(encoder.spec, Encoder).spec == encoder.spec
+        True
+    """
+    if not (isinstance(spec, dict) and isinstance(spec.get("class_path"), str)):
+        raise ValueError(f"not a description of a {kind.__name__}: it needs a class_path and init_args")
+    path, init_args = spec["class_path"], spec.get("init_args", {})
+    cls = Component.known.get(path)
+    if cls is None:
+        raise ValueError(
+            f"the class {path} is not known here: import the module that defines it before loading"
+        )
+    if not issubclass(cls, kind):
+        raise ValueError(f"{path} is not a {class_path(kind)}")
+    arguments = {name: _built(value) for name, value in init_args.items()} | overrides
+    try:
+        return cls(**arguments)
+    except TypeError as error:  # a wrong argument name: the file comes from another version, or is broken
+        raise ValueError(f"{path} cannot be built from its description: {error}") from error
+
+
+def _is_spec(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"class_path", "init_args"}
+
+
+def _built(value: Any) -> Any:
+    return build(value, Component) if _is_spec(value) else copy.copy(value)
+
+
+def _plain(value: Any, where: str) -> Any:
+    if isinstance(value, Component):
+        return value.spec
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(item, where) for key, item in value.items()}
+    if isinstance(value, Iterable) and isinstance(value, (list, tuple)):
+        return [_plain(item, where) for item in value]
+    raise ValueError(
+        f"{where} is a {type(value).__name__}, which a checkpoint cannot hold: use plain types or a Component"
+    )

@@ -1,0 +1,60 @@
+"""What every decoder offers: log p(x|z), and samples."""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skipvae.component import Component
+from skipvae.shapes import check_image_shape
+
+
+class Decoder(Component, nn.Module, ABC):
+    """The likelihood p(x|z).
+
+    Attributes:
+        latent_dim: the size K of z; 0 means that there is no z (an autoregressive baseline) and z is None everywhere.
+        skip: whether z reaches every layer (see `skipvae.skip`).
+    """
+
+    latent_dim: int
+    skip: bool
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, z: Tensor | None) -> Tensor:
+        """log p(x|z) in nats, (B,), summed over pixels or tokens, for x (B, ...) and z (B, K)."""
+
+    @abstractmethod
+    def sample(self, z: Tensor | None, **options: object) -> Tensor:
+        """x ~ p(x|z), one for each row of z (B, K)."""
+
+    def preview(self, z: Tensor) -> Tensor:
+        """What to show a person for z: the mean of p(x|z) where it has a closed form, else a sample."""
+        return self.sample(z)
+
+    def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
+        """The same as `log_prob`."""
+        return self.log_prob(x, z)
+
+
+class ImageDecoder(Decoder):
+    """A decoder of images in {0, 1}^(C x H x W): independent Bernoulli likelihood of each pixel given its logit.
+
+    Attributes:
+        image_shape: (C, H, W).
+    """
+
+    image_shape: tuple[int, int, int]
+
+    @abstractmethod
+    def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
+        """The log-odds of each pixel, (B, C, H, W)."""
+
+    def log_prob(self, x: Tensor, z: Tensor | None) -> Tensor:
+        """log p(x|z) in nats, (B,), for x (B, C, H, W) in [0, 1] and z (B, K)."""
+        check_image_shape(x, self.image_shape)
+        # In float32 under autocast: a sum of 784 terms in bfloat16 would be off by whole nats.
+        logits = self.logits(x, z).flatten(1)
+        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        return -F.binary_cross_entropy_with_logits(logits, x.flatten(1), reduction="none").sum(1)

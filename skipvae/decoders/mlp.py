@@ -1,0 +1,73 @@
+"""The paper's fully connected decoder, of any depth, with or without generative skips."""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from skipvae.decoders.base import ImageDecoder
+from skipvae.initialization import he_normal
+from skipvae.skip import SkipLinear
+
+
+class MLPDecoder(ImageDecoder):
+    """h(0) = W z + b; h(l) = relu(W_l h(l-1) + b_l [+ V_l z]), l = 1..L; logits = W h(L) + b [+ V z].
+
+    The brackets are the generative skip (Dieng et al. 2019, section 3); `skip` switches them and nothing else.
+
+    Args:
+        latent_dim: size K of z.
+        image_shape: (C, H, W).
+        hidden_dim: units in each hidden layer.
+        num_layers: number L of hidden layers after the first linear map.
+        skip: whether z reaches every layer.
+
+    Raises:
+        ValueError: if latent_dim is 0: pixels that are independent without z are no model of images.
+
+    Example:
+        >>> decoder = MLPDecoder(latent_dim=2, hidden_dim=8, skip=True)
+        >>> decoder.sample(torch.zeros(3, 2)).shape
+        torch.Size([3, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 20,
+        image_shape: Sequence[int] = (1, 28, 28),
+        hidden_dim: int = 1024,
+        num_layers: int = 2,
+        skip: bool = False,
+    ) -> None:
+        super().__init__()
+        if latent_dim < 1:
+            raise ValueError(
+                "MLPDecoder needs latent_dim >= 1; for a model without z take an autoregressive decoder"
+            )
+        channels, height, width = image_shape
+        self.latent_dim, self.skip = latent_dim, skip
+        self.image_shape = (channels, height, width)
+        skip_dim = latent_dim if skip else 0
+        self.input = nn.Linear(latent_dim, hidden_dim)
+        self.hidden = nn.ModuleList(SkipLinear(hidden_dim, hidden_dim, skip_dim) for _ in range(num_layers))
+        self.output = SkipLinear(hidden_dim, prod(image_shape), skip_dim)
+        he_normal(self)
+
+    def logits(self, x: Tensor | None, z: Tensor | None) -> Tensor:
+        """The log-odds of each pixel, (B, C, H, W); they do not depend on x."""
+        assert z is not None
+        h = self.input(z)
+        for layer in self.hidden:
+            h = layer(h, z).relu_()
+        return self.output(h, z).view(-1, *self.image_shape)  # type: ignore[no-any-return]
+
+    def preview(self, z: Tensor) -> Tensor:
+        """The mean of p(x|z): the probability of each pixel, (B, C, H, W)."""
+        return self.logits(None, z).float().sigmoid()
+
+    def sample(
+        self, z: Tensor | None, *, generator: torch.Generator | None = None, **options: object
+    ) -> Tensor:
+        """x ~ p(x|z), (B, C, H, W) in {0, 1}."""
+        return torch.bernoulli(self.logits(None, z).float().sigmoid(), generator=generator)

@@ -1,0 +1,50 @@
+"""The paper's fully connected encoder."""
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import Tensor, nn
+
+from skipvae.encoders.base import Encoder
+from skipvae.initialization import he_normal
+from skipvae.posterior import DiagonalGaussian
+from skipvae.shapes import check_image_shape
+
+
+class MLPEncoder(Encoder):
+    """Image -> ReLU layers -> mean and log-variance (the authors' MLP variant: two layers of 1024).
+
+    Args:
+        latent_dim: size K of z.
+        image_shape: (C, H, W).
+        hidden_dim: units in each hidden layer.
+        num_layers: number of hidden layers.
+
+    Example:
+        >>> import torch
+        >>> MLPEncoder(latent_dim=2, hidden_dim=8)(torch.zeros(3, 1, 28, 28)).mean.shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 20,
+        image_shape: Sequence[int] = (1, 28, 28),
+        hidden_dim: int = 1024,
+        num_layers: int = 2,
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.image_shape = tuple(image_shape)
+        layers: list[nn.Module] = []
+        width = prod(image_shape)
+        for _ in range(num_layers):
+            layers += [nn.Linear(width, hidden_dim), nn.ReLU()]
+            width = hidden_dim
+        self.layers = nn.Sequential(*layers, nn.Linear(width, 2 * latent_dim))
+        he_normal(self)
+
+    def forward(self, x: Tensor) -> DiagonalGaussian:
+        """Maps x (B, C, H, W) to q(z|x) with parameters (B, K)."""
+        check_image_shape(x, self.image_shape)
+        return DiagonalGaussian.from_parameters(self.layers(x.flatten(1)))

@@ -1,0 +1,12 @@
+"""How weights start."""
+
+from torch import nn
+
+
+def he_normal(module: nn.Module) -> None:
+    """He et al. (2015) initialisation of every linear layer in `module`, biases zero, as in the authors' settings."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,70 @@
+"""The idea of the paper: how the latent variable z reaches a layer of the decoder.
+
+A deep generative model sees z once, h(l) = g_l(h(l-1)) with h(0) = z. A *generative skip model* gives z to every
+layer, h(l) = g_l(h(l-1), z), and to the output (Dieng et al. 2019, section 3). A layer begins with a linear map, so
+its skip is a linear image of z added before the nonlinearity:
+
+    W_h h  ->  W_h h + W_z z
+
+There are two ways to write that sum. `SkipLinear` adds it in dense layers (MLP layers, a vocabulary projection).
+`LatentMaps` turns z into image planes that are concatenated to the input of a convolution, which adds W_z * maps(z).
+With `latent_dim=0` a `SkipLinear` is an ordinary linear layer and owns no weights for z: a model without skips
+allocates nothing that it does not use.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SkipLinear(nn.Module):
+    """`W_h h + b + W_z z`: a linear layer that z reaches directly.
+
+    Args:
+        in_features: size of h.
+        out_features: size of the result.
+        latent_dim: size of z, or 0 for a layer without a skip.
+
+    Example:
+        >>> SkipLinear(8, 4, latent_dim=2)(torch.zeros(3, 5, 8), torch.zeros(3, 2)).shape
+        torch.Size([3, 5, 4])
+    """
+
+    def __init__(self, in_features: int, out_features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(in_features, out_features)
+        self.latent = nn.Linear(latent_dim, out_features, bias=False) if latent_dim else None
+
+    def forward(self, h: Tensor, z: Tensor | None) -> Tensor:
+        """Maps h (B, ..., in_features) and z (B, latent_dim) to (B, ..., out_features)."""
+        if self.latent is None:
+            return self.hidden(h)  # type: ignore[no-any-return]
+        assert z is not None
+        # z's part is computed once per example, also when h has a time axis, and takes the bias along.
+        base = F.linear(z, self.latent.weight, self.hidden.bias)  # (B, out_features)
+        if h.dim() == 2:
+            return torch.addmm(base, h, self.hidden.weight.t())
+        return F.linear(h, self.hidden.weight) + base.view(len(z), *[1] * (h.dim() - 2), -1)
+
+
+class LatentMaps(nn.Module):
+    """`maps` images that are linear in z, to be concatenated to the input of a convolution.
+
+    Args:
+        latent_dim: size of z.
+        maps: number of image planes.
+        height, width: size of the image.
+
+    Example:
+        >>> LatentMaps(latent_dim=2, maps=1, height=28, width=28)(torch.zeros(3, 2)).shape
+        torch.Size([3, 1, 28, 28])
+    """
+
+    def __init__(self, latent_dim: int, maps: int, height: int, width: int) -> None:
+        super().__init__()
+        self.shape = (maps, height, width)
+        self.linear = nn.Linear(latent_dim, maps * height * width)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Maps z (B, latent_dim) to (B, maps, height, width)."""
+        return self.linear(z).view(-1, *self.shape)  # type: ignore[no-any-return]
