@@ -88,9 +88,7 @@ def build(spec: Any, kind: type[AnyComponent], **overrides: Any) -> AnyComponent
     path, init_args = spec["class_path"], spec.get("init_args", {})
     cls = Component.known.get(path)
     if cls is None:
-        raise ValueError(
-            f"the class {path} is not known here: import the module that defines it before loading"
-        )
+        raise ValueError(f"the class {path} is not known here: import the module that defines it before loading")
     if not issubclass(cls, kind):
         raise ValueError(f"{path} is not a {class_path(kind)}")
     arguments = {name: _built(value) for name, value in init_args.items()} | overrides

@@ -42,9 +42,7 @@ class MLPDecoder(ImageDecoder):
     ) -> None:
         super().__init__()
         if latent_dim < 1:
-            raise ValueError(
-                "MLPDecoder needs latent_dim >= 1; for a model without z take an autoregressive decoder"
-            )
+            raise ValueError("MLPDecoder needs latent_dim >= 1; for a model without z take an autoregressive decoder")
         channels, height, width = image_shape
         self.latent_dim, self.skip = latent_dim, skip
         self.image_shape = (channels, height, width)
@@ -66,8 +64,6 @@ class MLPDecoder(ImageDecoder):
         """The mean of p(x|z): the probability of each pixel, (B, C, H, W)."""
         return self.logits(None, z).float().sigmoid()
 
-    def sample(
-        self, z: Tensor | None, *, generator: torch.Generator | None = None, **options: object
-    ) -> Tensor:
+    def sample(self, z: Tensor | None, *, generator: torch.Generator | None = None, **options: object) -> Tensor:
         """x ~ p(x|z), (B, C, H, W) in {0, 1}."""
         return torch.bernoulli(self.logits(None, z).float().sigmoid(), generator=generator)
