@@ -50,11 +50,10 @@ def training_loss(terms: Elbo, beta: float | Tensor = 1.0, free_bits: float = 0.
         free_bits: nats that each latent dimension may spend, on the average of the batch, before its KL costs
             anything (Kingma et al. 2016, eq. 15); 0 switches it off.
     """
+    rate = terms.kl_per_dim.mean(0)  # (K,)
     if free_bits > 0:
-        rate = terms.kl_per_dim.mean(0).clamp(min=free_bits).sum()
-    else:
-        rate = terms.kl_per_dim.sum(-1).mean()
-    return beta * rate - terms.reconstruction.mean()
+        rate = rate.clamp(min=free_bits)
+    return beta * rate.sum() - terms.reconstruction.mean()
 
 
 def importance_weighted_log_likelihood(

@@ -1,0 +1,6 @@
+"""The LightningModules."""
+
+from skipvae.models.base import GenerativeModel
+from skipvae.models.vae import VAE
+
+__all__ = ["VAE", "GenerativeModel"]

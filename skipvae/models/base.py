@@ -1,0 +1,198 @@
+"""What training any of the models shares: optimiser, logging, seeds, and checkpoints without code in them."""
+
+import os
+from pathlib import Path
+from typing import IO, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from skipvae.checkpoint import read_checkpoint
+from skipvae.component import Component, build, class_path
+from skipvae.models.evaluation import Evaluation
+
+SPEC_KEY = "skipvae"
+"""Where a checkpoint keeps the description of its model."""
+
+
+class GenerativeModel(Component, LightningModule):
+    """A model of x trained by maximising a bound of log p(x).
+
+    Subclasses implement `loss`, which returns the terms to log, `validation_step` and `test_step`, which update
+    `evaluation`, and offer a `decoder`.
+    """
+
+    logged: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl", "mi", "au", "nll", "ppl")
+    """The results that go to the loggers, as val/... and test/..."""
+    not_in_spec: ClassVar[frozenset[str]] = frozenset({"optimizer", "lr_scheduler", "num_importance_samples"})
+
+    evaluation: Evaluation
+
+    def __init__(self, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None = None) -> None:
+        super().__init__()
+        self._optimizer_factory, self._scheduler_factory = optimizer, lr_scheduler
+        self.beta = 1.0
+        """Weight of the KL in the training loss; set by the annealing callbacks, ignored in evaluation."""
+        self.results: dict[str, Any] = {}
+        """What the last validation or test measured, in full precision."""
+        self._sums: Tensor | None = None
+        self._num_summed = 0
+        self._latest: Tensor | None = None
+
+    # -- training ---------------------------------------------------------------------------------------------------
+
+    def loss(self, x: Tensor) -> dict[str, Tensor]:
+        """The terms of the training loss, scalars in nats per example; the entry "loss" is minimised."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser and, if one was chosen, its scheduler, stepped once per epoch."""
+        optimizer = self._optimizer_factory(self.parameters())
+        if self._scheduler_factory is None:
+            return optimizer
+        scheduler = self._scheduler_factory(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/elbo"}}
+
+    def on_fit_start(self) -> None:
+        """Forgets what an earlier fit left in the running means."""
+        self._sums, self._num_summed, self._latest = None, 0, None
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Makes the noise of a step a function of the seed and the step, so that a resumed run continues exactly."""
+        self._seed_noise(0, self.global_step * self.trainer.world_size + self.trainer.global_rank)
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        """One step on a batch whose first entry is x."""
+        terms = self.loss(batch[0])
+        self._record(terms)
+        return terms["loss"]
+
+    def _record(self, terms: dict[str, Tensor]) -> None:
+        """Gathers the terms on the device; hands their means to the loggers only when they write.
+
+        Calling `self.log` at every step would cost more than a small model's whole step.
+        """
+        names, values = list(terms), torch.stack([value.detach().float() for value in terms.values()])
+        step = values.new_full((1,), self.global_step)
+        latest = torch.cat([step, values])
+        # Once a value is not finite the record freezes, so the step where it appeared can be named later on.
+        if self._latest is None:
+            self._latest, self._sums = latest, values
+        else:
+            self._latest = torch.where(self._latest.isfinite().all(), latest, self._latest)
+            self._sums = values if self._sums is None else self._sums + values
+        self._num_summed += 1
+        self._term_names = names
+        due = (self.global_step + 1) % max(1, self.trainer.log_every_n_steps) == 0
+        if due or self.device.type == "cpu":  # elsewhere reading the record would make the step wait for the device
+            self.check_finite()
+        if due:
+            means = self._sums / self._num_summed
+            self.log_dict({f"train/{name}": mean for name, mean in zip(names, means, strict=True) if name != "loss"})
+            self.log("train/loss", means[names.index("loss")], prog_bar=True)
+            self.log("train/beta", float(self.beta))
+            self._sums, self._num_summed = None, 0
+
+    def check_finite(self) -> None:
+        """Raises a FloatingPointError that names the step and the term, if a term of the loss was not finite."""
+        if self._latest is None or bool(self._latest.isfinite().all()):
+            return
+        step, *values = self._latest.tolist()
+        terms = dict(zip(self._term_names, values, strict=True))
+        wrong = [name for name, value in terms.items() if not torch.isfinite(torch.tensor(value))]
+        culprit = next((name for name in wrong if name != "loss"), "loss")
+        raise FloatingPointError(
+            f"the {culprit} became {terms[culprit]} at step {int(step)}: training stopped before this could reach a "
+            "checkpoint; try a lower learning rate, gradient clipping (trainer.gradient_clip_val) or float32"
+        )
+
+    # -- evaluation -------------------------------------------------------------------------------------------------
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Gives each batch of the split its own noise, the same at every evaluation and for any number of processes."""
+        # Process r of W holds the whole batches r, r + W, r + 2 W ... of the split.
+        self._seed_noise(1, batch_idx * self.trainer.world_size + self.trainer.global_rank)
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """As in validation."""
+        self.on_validation_batch_start(batch, batch_idx)
+
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """As in validation."""
+        self.on_validation_batch_start(batch, batch_idx)
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts measuring afresh, whatever an interrupted evaluation left behind."""
+        self.evaluation.reset()
+
+    def on_test_epoch_start(self) -> None:
+        """As in validation."""
+        self.evaluation.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Computes what was measured over the whole split and logs it."""
+        self._report("val", {"elbo": True})
+
+    def on_test_epoch_end(self) -> None:
+        """As in validation."""
+        self._report("test", {})
+
+    def _report(self, stage: str, prog_bar: dict[str, bool]) -> None:
+        self.results = self.evaluation.compute()
+        for name in self.logged:
+            if name in self.results:
+                self.log(f"{stage}/{name}", float(self.results[name]), prog_bar=prog_bar.get(name, False))
+
+    @staticmethod
+    def _seed_noise(stream: int, counter: int) -> None:
+        seed = os.environ.get("PL_GLOBAL_SEED")  # set by seed_everything; without it the noise stays unseeded
+        if seed is not None:
+            torch.manual_seed(int(np.random.SeedSequence((int(seed), stream, counter)).generate_state(1)[0]))
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the description of the model; refuses to save one whose loss is no number."""
+        self.check_finite()
+        checkpoint[SPEC_KEY] = {"model": self.spec, "sums": self._sums, "num_summed": self._num_summed}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores the running means, so that a resumed run logs what the straight one would have."""
+        record = checkpoint.get(SPEC_KEY, {})
+        self._sums, self._num_summed = record.get("sums"), record.get("num_summed", 0)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = "cpu",
+        strict: bool = True,
+        **overrides: Any,
+    ) -> Self:
+        """The model in a checkpoint, in evaluation mode; the path alone suffices, and no code in the file is run.
+
+        Args:
+            checkpoint_path: file written by a run, by the command line or from Python.
+            map_location: device to load to.
+            strict: whether the weights must match the model exactly.
+            **overrides: arguments of the model to replace.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is no checkpoint of this project, cut short, unsafe, or of another class of model.
+        """
+        checkpoint = read_checkpoint(checkpoint_path, map_location)
+        record = checkpoint.get(SPEC_KEY)
+        if not isinstance(record, dict) or not isinstance(record.get("model"), dict):
+            raise ValueError(f"{checkpoint_path} was not written by skipvae: it does not say which model it holds")
+        model = build(record["model"], cls, **overrides)
+        try:
+            model.load_state_dict(checkpoint["state_dict"], strict=strict)
+        except (RuntimeError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{checkpoint_path} does not fit its own {class_path(type(model))}: {reason}") from error
+        return model.to(map_location).eval() if isinstance(map_location, (str, torch.device)) else model.eval()

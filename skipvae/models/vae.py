@@ -1,0 +1,158 @@
+"""The variational autoencoder: an encoder, an inference, a decoder with or without skips, and what is measured."""
+
+from functools import cache
+from typing import Any
+
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from skipvae.decoders.base import Decoder
+from skipvae.encoders.base import Encoder
+from skipvae.inference import Amortized, Inference
+from skipvae.models.base import GenerativeModel
+from skipvae.models.evaluation import Evaluation
+from skipvae.objective import Elbo, elbo, importance_weighted_log_likelihood, training_loss
+from skipvae.posterior import DiagonalGaussian
+
+
+class VAE(GenerativeModel):
+    """A VAE; a SKIP-VAE if its decoder skips, semi-amortised if its inference is (Dieng et al. 2019, section 4).
+
+    Args:
+        encoder: x -> q(z|x).
+        decoder: log p(x|z); `decoder.skip` is the one difference between a VAE and a SKIP-VAE.
+        inference: how q(z|x) is obtained from the encoder.
+        free_bits: nats that each latent dimension may spend before its KL costs anything in training.
+        active_threshold: variance of the posterior mean above which a unit is active.
+        num_importance_samples: S of the test negative log-likelihood; 0 skips it.
+        optimizer: parameters -> optimiser.
+        lr_scheduler: optimiser -> scheduler, stepped once per epoch.
+
+    Raises:
+        ValueError: if encoder and decoder disagree on the size of z.
+
+    Example:
+        >>> from skipvae.decoders import MLPDecoder
+        >>> from skipvae.encoders import MLPEncoder
+        >>> model = VAE(MLPEncoder(latent_dim=2, hidden_dim=8), MLPDecoder(latent_dim=2, hidden_dim=8, skip=True))
+        >>> x = torch.zeros(3, 1, 28, 28)
+        >>> model.elbo(x).elbo.shape, model.log_likelihood(x, num_samples=5).shape, model.sample(4).shape
+        (torch.Size([3]), torch.Size([3]), torch.Size([4, 1, 28, 28]))
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        inference: Inference | None = None,
+        free_bits: float = 0.0,
+        active_threshold: float = 0.01,
+        num_importance_samples: int = 100,
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True),
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(optimizer, lr_scheduler)
+        if encoder.latent_dim != decoder.latent_dim:
+            raise ValueError(
+                f"the encoder has latent_dim={encoder.latent_dim} and the decoder {decoder.latent_dim}: make them equal"
+            )
+        self.encoder, self.decoder = encoder, decoder
+        self.inference = inference if inference is not None else Amortized()
+        self.free_bits = free_bits
+        self.num_importance_samples = num_importance_samples
+        self.evaluation = Evaluation(active_threshold)
+
+    @property
+    def latent_dim(self) -> int:
+        """The size K of z."""
+        return self.decoder.latent_dim
+
+    # -- what people call -------------------------------------------------------------------------------------------
+
+    def infer(self, x: Tensor, beta: float = 1.0) -> DiagonalGaussian:
+        """The posterior q(z|x) that inference ends with, parameters (B, K).
+
+        Args:
+            x: (B, ...).
+            beta: weight of the KL in what inference maximises; differs from 1 only inside training.
+        """
+
+        @cache
+        def noise() -> Tensor:
+            return torch.randn(len(x), self.latent_dim, device=x.device)
+
+        def objective(posterior: DiagonalGaussian) -> Tensor:
+            terms = elbo(self.decoder, x, posterior, noise())
+            return terms.reconstruction - beta * terms.kl
+
+        return self.inference(self.encoder, x, objective)  # type: ignore[no-any-return]
+
+    forward = infer
+
+    def elbo(self, x: Tensor) -> Elbo:
+        """The terms of the ELBO by one sample of z, nats per example: `.elbo`, `.reconstruction`, `.kl`, all (B,)."""
+        return elbo(self.decoder, x, self.infer(x))
+
+    @torch.no_grad()
+    def log_likelihood(self, x: Tensor, num_samples: int = 100, chunk_size: int = 1024) -> Tensor:
+        """The importance-weighted lower bound of log p(x) in nats, (B,) float64 (Burda et al. 2016)."""
+        return importance_weighted_log_likelihood(self.decoder, x, self.infer(x), num_samples, chunk_size)
+
+    @torch.no_grad()
+    def sample(self, n: int, **options: Any) -> Tensor:
+        """n draws x ~ p(x|z), z ~ N(0, I)."""
+        return self.decoder.sample(self.sample_prior(n), **options)
+
+    def sample_prior(self, n: int) -> Tensor:
+        """n draws z ~ N(0, I), (n, K)."""
+        return torch.randn(n, self.latent_dim, device=self.device)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """What the decoder makes of the posterior mean of x: mean images where they have a closed form, else a draw."""
+        return self.decoder.preview(self.infer(x).mean)
+
+    @torch.no_grad()
+    def interpolate(self, x0: Tensor, x1: Tensor, steps: int = 8) -> Tensor:
+        """Decodes `steps` points on the line between the posterior means of x0 and x1, both (B, ...).
+
+        Returns:
+            (B, steps, ...).
+        """
+        z0, z1 = self.infer(x0).mean, self.infer(x1).mean
+        weights = torch.linspace(0, 1, steps, device=z0.device, dtype=z0.dtype).view(1, -1, 1)
+        path = torch.lerp(z0.unsqueeze(1), z1.unsqueeze(1), weights)  # (B, steps, K)
+        decoded = self.decoder.preview(path.flatten(0, 1))
+        return decoded.view(len(x0), steps, *decoded.shape[1:])
+
+    # -- training and evaluation ------------------------------------------------------------------------------------
+
+    def loss(self, x: Tensor) -> dict[str, Tensor]:
+        """See `GenerativeModel.loss`."""
+        terms = elbo(self.decoder, x, self.infer(x, self.beta))
+        loss = training_loss(terms, self.beta, self.free_bits)
+        return {"loss": loss, "reconstruction": terms.reconstruction.mean(), "kl": terms.kl.mean()}
+
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        """Measures a batch with the posterior that inference ends with and a KL weight of 1."""
+        self._measure(batch[0], num_importance_samples=0)
+
+    def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        """As in validation, and the importance-weighted likelihood."""
+        self._measure(batch[0], self.num_importance_samples)
+
+    def _measure(self, x: Tensor, num_importance_samples: int) -> None:
+        posterior = self.infer(x)
+        z = posterior.rsample()
+        terms = Elbo(self.decoder(x, z), posterior.kl())
+        bound = None
+        if num_importance_samples:
+            bound = importance_weighted_log_likelihood(self.decoder, x, posterior, num_importance_samples)
+        self.evaluation.update(posterior, z, terms, bound)
+
+    def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
+        """The posterior of a batch (x, label, id): mean and logvar (B, K), label and id (B,)."""
+        x, label, identity = batch
+        posterior = self.infer(x)
+        return {"id": identity, "label": label, "mean": posterior.mean, "logvar": posterior.logvar}
