@@ -1,0 +1,74 @@
+"""Checkpoints: the best and the last, and one more when the user interrupts."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+
+class BestAndLast(ModelCheckpoint):
+    """Keeps `best.ckpt` by validation ELBO and `last.ckpt`; Ctrl-C ends the step at hand and saves `last.ckpt`.
+
+    Args:
+        monitor: what decides which checkpoint is best; larger is better.
+        every_n_train_steps: also save `last.ckpt` this often within an epoch; 0 for the ends of validation only.
+    """
+
+    CHECKPOINT_EQUALS_CHAR = "-"
+
+    def __init__(self, monitor: str = "val/elbo", every_n_train_steps: int = 0) -> None:
+        super().__init__(
+            filename="best", monitor=monitor, mode="max", save_top_k=1, save_last=True, enable_version_counter=False
+        )
+        self._last_every = every_n_train_steps
+        self._interrupted = False
+        self._previous_handler: Any = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes over Ctrl-C for the time of training."""
+        super().on_train_start(trainer, pl_module)
+        self._interrupted = False
+        try:
+            self._previous_handler = signal.signal(signal.SIGINT, self._note_interrupt)
+        except ValueError:  # not the main thread: whoever runs us handles signals
+            self._previous_handler = None
+
+    def _note_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if self._interrupted:  # the second Ctrl-C means now
+            raise KeyboardInterrupt
+        self._interrupted = True
+        print("\nFinishing the step, then saving (Ctrl-C again to stop at once) ...", flush=True)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves `last.ckpt` when it is due, and when the user has asked to stop."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self._interrupted or (self._last_every and trainer.global_step % self._last_every == 0):
+            trainer.save_checkpoint(self.last_path)
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gives Ctrl-C back."""
+        super().on_train_end(trainer, pl_module)
+        self._release_interrupt()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Says where the run can be taken up again."""
+        self._release_interrupt()
+        if self.dirpath and trainer.is_global_zero and self.last_path.is_file():
+            print(f"To go on from step {trainer.global_step}: skipvae fit --ckpt_path {self.last_path}", flush=True)
+
+    def _release_interrupt(self) -> None:
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._previous_handler)
+            self._previous_handler = None
+
+    @property
+    def last_path(self) -> Path:
+        """Where `last.ckpt` is."""
+        return Path(str(self.dirpath), f"{self.CHECKPOINT_NAME_LAST}{self.FILE_EXTENSION}")

@@ -1,0 +1,33 @@
+"""Run folders: `lightning_logs/NAME/version_N` holds the config, the checkpoints, the logs and the results of a run."""
+
+from pathlib import Path
+
+LOG_ROOT = "lightning_logs"
+
+
+def folder_of(checkpoint: str | Path) -> Path | None:
+    """The run folder that a checkpoint lies in: the nearest folder above it with a config.yaml; None if there is none.
+
+    Example:
+        >>> folder_of("somewhere/else.ckpt") is None
+        True
+    """
+    for folder in Path(checkpoint).resolve().parents[:2]:
+        if (folder / "config.yaml").is_file():
+            return folder
+    return None
+
+
+def newest_checkpoint(root: str | Path = LOG_ROOT, name: str | None = None, kind: str = "last") -> Path:
+    """The `last` or `best` checkpoint of the newest run, of all runs or of those of this name.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    pattern = {"last": "checkpoints/last.ckpt", "best": "checkpoints/best*.ckpt"}[kind]
+    runs = Path(root).glob(f"**/{pattern}") if name is None else Path(root, name).glob(f"*/{pattern}")
+    found = sorted(runs, key=lambda path: path.stat().st_mtime)
+    if not found:
+        where = Path(root) if name is None else Path(root, name)
+        raise FileNotFoundError(f"there is no {kind} checkpoint under {where}: give --ckpt_path a file, or train first")
+    return found[-1]
