@@ -1,0 +1,30 @@
+# make quickstart   set up, train a VAE and a SKIP-VAE on real digits, compare them
+# make test         set up, run the whole test suite
+# make check        linter, formatter and type checker
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+
+.PHONY: quickstart test check clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/skipvae study run configs/quickstart/images.yaml
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skipvae needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)
