@@ -10,3 +10,12 @@ def check_image_shape(x: Tensor, image_shape: Sequence[int]) -> None:
     if tuple(x.shape[1:]) != tuple(image_shape):
         got, want = (" x ".join(map(str, shape)) for shape in (x.shape[1:], image_shape))
         raise ValueError(f"the images are {got} but the model was built for {want}: set image_shape to match the data")
+
+
+def image_size(image_shape: Sequence[int] | None) -> tuple[int, int, int]:
+    """(C, H, W) as given, or a ValueError that says what is wrong with it."""
+    if image_shape is None or len(image_shape) != 3 or min(image_shape) < 1:
+        shown = "None: does this data set hold images?" if image_shape is None else list(image_shape)
+        raise ValueError(f"image_shape must be (channels, height, width), all at least 1, not {shown}")
+    channels, height, width = image_shape
+    return channels, height, width

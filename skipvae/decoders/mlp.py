@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from skipvae.decoders.base import ImageDecoder
 from skipvae.initialization import he_normal
+from skipvae.shapes import image_size
 from skipvae.skip import SkipLinear
 
 
@@ -43,13 +44,12 @@ class MLPDecoder(ImageDecoder):
         super().__init__()
         if latent_dim < 1:
             raise ValueError("MLPDecoder needs latent_dim >= 1; for a model without z take an autoregressive decoder")
-        channels, height, width = image_shape
         self.latent_dim, self.skip = latent_dim, skip
-        self.image_shape = (channels, height, width)
+        self.image_shape = image_size(image_shape)
         skip_dim = latent_dim if skip else 0
         self.input = nn.Linear(latent_dim, hidden_dim)
         self.hidden = nn.ModuleList(SkipLinear(hidden_dim, hidden_dim, skip_dim) for _ in range(num_layers))
-        self.output = SkipLinear(hidden_dim, prod(image_shape), skip_dim)
+        self.output = SkipLinear(hidden_dim, prod(self.image_shape), skip_dim)
         he_normal(self)
 
     def logits(self, x: Tensor | None, z: Tensor | None) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from skipvae.encoders.base import Encoder
 from skipvae.initialization import he_normal
 from skipvae.posterior import DiagonalGaussian
-from skipvae.shapes import check_image_shape
+from skipvae.shapes import check_image_shape, image_size
 
 
 class MLPEncoder(Encoder):
@@ -35,9 +35,9 @@ class MLPEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
-        self.image_shape = tuple(image_shape)
+        self.image_shape = image_size(image_shape)
         layers: list[nn.Module] = []
-        width = prod(image_shape)
+        width = prod(self.image_shape)
         for _ in range(num_layers):
             layers += [nn.Linear(width, hidden_dim), nn.ReLU()]
             width = hidden_dim

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from skipvae.decoders import MLPDecoder
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("num_layers", [0, 1, 4])
+def test_follows_the_formula_of_the_paper(skip, num_layers):
+    torch.manual_seed(0)
+    decoder = MLPDecoder(2, image_shape=(1, 3, 4), hidden_dim=6, num_layers=num_layers, skip=skip).double()
+    z = torch.randn(5, 2, dtype=torch.double)
+    h = z @ decoder.input.weight.T + decoder.input.bias
+    for layer in [*decoder.hidden, decoder.output]:
+        total = h @ layer.hidden.weight.T + layer.hidden.bias
+        if skip:
+            total = total + z @ layer.latent.weight.T
+        h = total.relu() if layer is not decoder.output else total
+    torch.testing.assert_close(decoder.logits(None, z), h.view(5, 1, 3, 4))
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_every_parameter_is_used(skip):
+    decoder = MLPDecoder(2, image_shape=(1, 3, 4), hidden_dim=16, num_layers=3, skip=skip)
+    decoder(torch.ones(5, 1, 3, 4), torch.randn(5, 2)).sum().backward()
+    assert all(parameter.grad is not None for parameter in decoder.parameters())
+
+
+def test_log_prob_is_bernoulli_in_nats():
+    torch.manual_seed(0)
+    decoder = MLPDecoder(2, image_shape=(2, 3, 4), hidden_dim=6).double()
+    z, x = torch.randn(5, 2, dtype=torch.double), torch.rand(5, 2, 3, 4, dtype=torch.double).round()
+    reference = torch.distributions.Bernoulli(logits=decoder.logits(None, z)).log_prob(x).flatten(1).sum(1)
+    torch.testing.assert_close(decoder.log_prob(x, z), reference)
+
+
+def test_samples_follow_the_probabilities():
+    torch.manual_seed(0)
+    decoder, n = MLPDecoder(2, image_shape=(1, 2, 2), hidden_dim=6), 20_000
+    z = torch.randn(1, 2)
+    p = decoder.preview(z)
+    frequency = decoder.sample(z.expand(n, 2), generator=torch.Generator().manual_seed(1)).mean(0)
+    assert ((frequency - p[0]).abs() < 5 * (p[0] * (1 - p[0]) / n).sqrt()).all()
+
+
+def test_images_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match="1 x 4 x 4 but the model was built for 1 x 28 x 28"):
+        MLPDecoder(2).log_prob(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2))
+
+
+def test_needs_a_latent():
+    with pytest.raises(ValueError, match="latent_dim >= 1"):
+        MLPDecoder(0)
+
+
+def test_likelihood_is_summed_in_float32_under_autocast():
+    decoder = MLPDecoder(2, hidden_dim=16)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert decoder(torch.ones(3, 1, 28, 28), torch.randn(3, 2)).dtype == torch.float32
