@@ -1,0 +1,76 @@
+"""The posteriors that `predict` finds, in one file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from skipvae.callbacks.atomic import atomic_write
+
+
+class PredictionWriter(Callback):
+    """Writes id, label, posterior means and log-variances of the predicted examples to one CSV file.
+
+    The columns are id, label, mean_0 ... mean_{K-1}, logvar_0 ... logvar_{K-1}; the rows are in the order of the ids,
+    with any number of processes. `numpy.genfromtxt(path, delimiter=",", names=True)` and `pandas.read_csv(path)` read
+    it; the nine digits written give back the same float32.
+
+    Args:
+        output: the file; predictions.csv in the run's folder when not given.
+
+    Raises:
+        ValueError: if output is a folder, or the model does not predict posteriors.
+    """
+
+    def __init__(self, output: str | None = None) -> None:
+        self.output = output
+        self._rows: list[Tensor] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuses an impossible output before the work, not after it."""
+        if stage == "predict" and self.output is not None and Path(self.output).is_dir():
+            raise ValueError(f"{self.output} is a folder: give the name of a file")
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forgets an earlier prediction."""
+        self._rows = []
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Keeps what was predicted for a batch."""
+        if not (isinstance(outputs, dict) and {"id", "label", "mean", "logvar"} <= outputs.keys()):
+            raise ValueError(
+                f"{type(pl_module).__name__} predicts no posterior to write: take a model with latent variables"
+            )
+        columns = [outputs["id"].view(-1, 1), outputs["label"].view(-1, 1), outputs["mean"], outputs["logvar"]]
+        self._rows.append(torch.cat([column.double() for column in columns], 1).cpu())  # (B, 2 + 2 K)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Merges what all processes found and writes it."""
+        path = Path(self.output or Path(trainer.log_dir or ".") / "predictions.csv")
+        rows = torch.cat(self._rows).numpy() if self._rows else np.empty((0, 0))
+        self._rows = []
+        if not trainer.is_global_zero:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(_part(path, trainer.global_rank), rows)
+        trainer.strategy.barrier("predictions")
+        if trainer.is_global_zero:
+            parts = [_part(path, rank) for rank in range(1, trainer.world_size)]
+            rows = np.concatenate([table for table in (rows, *map(np.load, parts)) if len(table)])
+            _write(path, rows[rows[:, 0].argsort(kind="stable")])
+            for part in parts:
+                part.unlink()
+            print(f"posterior means and log-variances of {len(rows)} examples: {path}")
+
+
+def _part(path: Path, rank: int) -> Path:
+    return path.with_name(f".{path.name}.{rank}.npy")
+
+
+def _write(path: Path, rows: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+    latent_dim = (rows.shape[1] - 2) // 2
+    names = ["id", "label", *(f"{name}_{k}" for name in ("mean", "logvar") for k in range(latent_dim))]
+    with atomic_write(path) as file:
+        np.savetxt(file, rows, ["%d", "%d", *["%.9g"] * (2 * latent_dim)], ",", header=",".join(names), comments="")

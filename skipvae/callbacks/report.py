@@ -1,0 +1,141 @@
+"""What a test found: a table and a verdict for people, metrics.json for programs."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.trainer.states import TrainerFn
+from rich.console import Console
+from rich.table import Table
+
+from skipvae.callbacks.atomic import atomic_write
+from skipvae.callbacks.kl_annealing import CyclicalKLAnnealing, LinearKLAnnealing
+from skipvae.callbacks.verdict import verdict
+from skipvae.component import class_path
+
+
+class Report(Callback):
+    """Prints the results of `validate` and `test` with their meaning and a verdict; `test` writes metrics.json.
+
+    The file goes into the run's folder: the results in full precision, the number of examples, the seed, the
+    checkpoint, what the model is, and the seconds that the test, and training in the same process, took.
+    """
+
+    def __init__(self) -> None:
+        self._begin = 0.0
+        self._fit_seconds: float | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._begin = perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock."""
+        self._fit_seconds = perf_counter() - self._begin
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._begin = perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the table, unless this is a validation within training."""
+        if trainer.state.fn == TrainerFn.VALIDATING and trainer.is_global_zero:
+            self._print(trainer, pl_module, "validation")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the table and writes metrics.json."""
+        seconds = perf_counter() - self._begin
+        folder = trainer.log_dir  # asks all processes, so it stands before the test for the first one
+        if not trainer.is_global_zero:
+            return
+        self._print(trainer, pl_module, "test")
+        if folder is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            path = Path(folder) / "metrics.json"
+            with atomic_write(path) as file:
+                json.dump(self._record(trainer, pl_module, seconds), file, indent=2, allow_nan=False)
+                file.write("\n")
+            Console().print(f"written to {path}", soft_wrap=True, highlight=False)
+
+    def _print(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        console = Console()
+        console.print(table(pl_module.results, stage, getattr(pl_module, "num_importance_samples", None)))
+        annealing = (LinearKLAnnealing, CyclicalKLAnnealing)
+        line = verdict(
+            pl_module.results,
+            skip=bool(getattr(pl_module.decoder, "skip", False)),
+            annealed=any(isinstance(callback, annealing) for callback in trainer.callbacks),  # type: ignore[attr-defined]
+            free_bits=getattr(pl_module, "free_bits", 0) > 0,
+        )
+        console.print(line, soft_wrap=True, highlight=False)
+
+    def _record(self, trainer: Trainer, pl_module: Any, seconds: float) -> dict[str, Any]:
+        seed, checkpoint = os.environ.get("PL_GLOBAL_SEED"), trainer.ckpt_path
+        record = {
+            "stage": "test",
+            **pl_module.results,
+            "model": describe(pl_module),
+            "seed": None if seed is None else int(seed),
+            "checkpoint": None if checkpoint is None else str(checkpoint),
+            "seconds": seconds,
+            "fit_seconds": self._fit_seconds,
+        }
+        # JSON knows neither NaN nor infinity.
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in record.items()
+        }
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """What a model is: its parts by class, whether it skips, and the size of z.
+
+    Example:
+        >>> from skipvae.decoders import MLPDecoder
+        >>> from skipvae.encoders import MLPEncoder
+        >>> from skipvae.models import VAE
+        >>> describe(VAE(MLPEncoder(2, hidden_dim=8), MLPDecoder(2, hidden_dim=8, skip=True)))
+        {'class': 'skipvae.VAE', 'encoder': 'skipvae.encoders.MLPEncoder', 'decoder': 'skipvae.decoders.MLPDecoder',
+         'inference': 'skipvae.inference.Amortized', 'skip': True, 'latent_dim': 2}
+    """
+    parts = {name: getattr(model, name, None) for name in ("encoder", "decoder", "inference")}
+    return {
+        "class": class_path(type(model)),
+        **{name: class_path(type(part)) for name, part in parts.items() if part is not None},
+        "skip": getattr(model.decoder, "skip", False),
+        "latent_dim": getattr(model.decoder, "latent_dim", 0),
+    }
+
+
+def table(results: Mapping[str, Any], stage: str, num_importance_samples: int | None = None) -> Table:
+    """The results of an evaluation as a table: metric, value and standard error, meaning."""
+    num_examples = results.get("num_examples", 0)
+    found = Table(title=f"{stage}: {num_examples:,} examples, nats per example", title_justify="left")
+    found.add_column("metric")
+    found.add_column("value", justify="right", no_wrap=True)
+    found.add_column("meaning")
+    meanings = {
+        "elbo": "evidence lower bound: higher is better",
+        "reconstruction": "log-likelihood of the data given z",
+        "kl": "what z costs: KL(q(z|x) || p(z))",
+        "mi": f"mutual information, at most ln {num_examples} = {results.get('mi_ceiling', math.nan):.2f}",
+        "aggregated_kl": "KL(q(z) || p(z)): distance of the aggregated posterior from the prior",
+        "au": f"active units of {len(results.get('kl_per_dim', []))}: "
+        f"variance of the posterior mean above {results.get('au_threshold', 0):g}",
+        "nll": f"-log p(x), at most; by {num_importance_samples} importance samples: lower is better",
+        "ppl": "perplexity per token: lower is better",
+    }
+    for name, meaning in meanings.items():
+        if name in results:
+            found.add_row(name, _value(results[name], results.get(f"{name}_stderr")), meaning)
+    return found
+
+
+def _value(value: float, stderr: float | None) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.3f}" if stderr is None else f"{value:.3f} ± {stderr:.3f}"

@@ -1,0 +1,103 @@
+"""Where a run goes, and what TensorBoard shows of its settings."""
+
+from argparse import Namespace
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+
+from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning import LightningModule
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # the package's api module needs TensorFlow
+
+Scalar = bool | int | float | str
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard logs in `save_dir/name/version_N`, with an hparams tab that compares runs.
+
+    The tab lists the settings of a run beside the latest value of everything it logged. Settings are what is passed
+    to `log_hyperparams` before the run starts, else the description of the model. They are written without a list of
+    columns: TensorBoard then finds the columns in all runs, while the list of one run would hide what others have.
+
+    Args:
+        save_dir: folder of all runs.
+        name: folder of the runs that belong together.
+        version: a number, or the name of the run's folder; the next free number when not given.
+        **kwargs: as for `TensorBoardLogger`.
+
+    Example:
+        >>> RunLogger("lightning_logs", name="digits", version=3).log_dir
+        'lightning_logs/digits/version_3'
+    """
+
+    def __init__(
+        self,
+        save_dir: str | Path = "lightning_logs",
+        name: str = "",
+        version: int | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(save_dir, name=name, version=version, default_hp_metric=False, **kwargs)
+        self._with_hyperparams = False
+
+    @rank_zero_only
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
+    ) -> None:
+        """Writes the settings of the run, nested as in a config; only the first call counts, as TensorBoard has it.
+
+        Args:
+            params: settings; see `flatten`.
+            metrics: values to log along with them.
+            step: step of these values.
+        """
+        flat = flatten(vars(params) if isinstance(params, Namespace) else params)
+        self.hparams = {**flat, **self.hparams}
+        if flat and not self._with_hyperparams:
+            self._with_hyperparams = True
+            # The id keeps runs with equal settings apart, which would be averaged otherwise.
+            summary = hparams_pb(flat, trial_id=relpath(self.log_dir, self.save_dir))
+            self.experiment._get_file_writer().add_summary(summary)
+        if metrics:
+            self.log_metrics(metrics, step)
+
+    @rank_zero_only
+    def log_graph(self, model: LightningModule, input_array: Any = None) -> None:  # type: ignore[override]
+        """Called when a run starts; describes the model if nothing has described the run by then."""
+        if not self._with_hyperparams and hasattr(model, "spec"):
+            self.log_hyperparams({"model": model.spec})
+        super().log_graph(model, input_array)
+
+
+def flatten(config: dict[str, Any]) -> dict[str, Scalar]:
+    """The values of a nested configuration, under the names by which the command line knows them.
+
+    A class stands under its own name, without its module; None is left out, and lists of values are written as text.
+
+    Example:
+        >>> arguments = {"skip": True, "image_shape": [1, 28, 28]}
+        >>> decoder = {"class_path": "skipvae.decoders.MLPDecoder", "init_args": arguments}
+        >>> flatten({"model": {"decoder": decoder}, "seed_everything": 1, "ckpt_path": None})
+        {'model.decoder': 'MLPDecoder', 'model.decoder.skip': True, 'model.decoder.image_shape': '[1, 28, 28]',
+         'seed_everything': 1}
+    """
+    flat: dict[str, Scalar] = {}
+    _flatten(config, "", flat)
+    return flat
+
+
+def _flatten(value: Any, key: str, flat: dict[str, Scalar]) -> None:
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if isinstance(value, dict) and isinstance(value.get("class_path"), str):
+        flat[key] = value["class_path"].rpartition(".")[-1]
+        value = value.get("init_args") or {}
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _flatten(item, f"{key}.{name}" if key else str(name), flat)
+    elif isinstance(value, list) and any(isinstance(item, (dict, Namespace)) for item in value):
+        for index, item in enumerate(value):
+            _flatten(item, f"{key}.{index}", flat)
+    elif value is not None:
+        flat[key] = value if isinstance(value, (bool, int, float, str)) else str(value)
