@@ -1,5 +1,6 @@
 """What happens around training: annealing, pictures, reports and files."""
 
+from skipvae.callbacks.checkpoints import BestAndLast
 from skipvae.callbacks.images import ImageGrids
 from skipvae.callbacks.kl_annealing import CyclicalKLAnnealing, FixedKLWeight, KLWeight, LinearKLAnnealing
 from skipvae.callbacks.latents import LatentPictures
@@ -8,6 +9,7 @@ from skipvae.callbacks.report import Report
 from skipvae.callbacks.verdict import verdict
 
 __all__ = [
+    "BestAndLast",
     "CyclicalKLAnnealing",
     "FixedKLWeight",
     "ImageGrids",
