@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning import LightningDataModule, seed_everything
 from torch import Tensor
@@ -112,7 +111,7 @@ def _resolve(ckpt_path: str) -> Path:
 
 
 def _test_examples(ckpt_path: str, data: LightningDataModule | None, num: int) -> Tensor:
-    data = data if data is not None else _data_of_run(_resolve(ckpt_path))
+    data = data if data is not None else runs.data_of(_resolve(ckpt_path))
     data.prepare_data()
     data.setup("test")
     examples: list[Tensor] = []
@@ -121,17 +120,6 @@ def _test_examples(ckpt_path: str, data: LightningDataModule | None, num: int) -
         if len(examples) >= num:
             return torch.stack(examples[:num])
     raise ValueError(f"the test split has only {len(examples)} examples, fewer than the {num} asked for")
-
-
-def _data_of_run(checkpoint: Path) -> LightningDataModule:
-    folder = runs.folder_of(checkpoint)
-    if folder is None:
-        raise ValueError(f"there is no config.yaml beside {checkpoint}: say which --data to take the examples from")
-    parser = ArgumentParser()
-    parser.add_subclass_arguments(LightningDataModule, "data")
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    data: LightningDataModule = parser.instantiate(parser.parse_object({"data": config["data"]})).data
-    return data
 
 
 def _write_images(images: Tensor, output: str, columns: int) -> None:

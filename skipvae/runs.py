@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import yaml
+from jsonargparse import ArgumentParser
+from pytorch_lightning import LightningDataModule
+
 LOG_ROOT = "lightning_logs"
 
 
@@ -31,3 +35,19 @@ def newest_checkpoint(root: str | Path = LOG_ROOT, name: str | None = None, kind
         where = Path(root) if name is None else Path(root, name)
         raise FileNotFoundError(f"there is no {kind} checkpoint under {where}: give --ckpt_path a file, or train first")
     return found[-1]
+
+
+def data_of(checkpoint: str | Path) -> LightningDataModule:
+    """The data that the run of a checkpoint was made with.
+
+    Raises:
+        ValueError: if the checkpoint does not lie in a run folder.
+    """
+    folder = folder_of(checkpoint)
+    if folder is None:
+        raise ValueError(f"there is no config.yaml beside {checkpoint}: say which --data to take the examples from")
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    data: LightningDataModule = parser.instantiate(parser.parse_object({"data": config["data"]})).data
+    return data
