@@ -1,0 +1,26 @@
+"""Is the latent variable used? Metrics of collapse, each a pure function and a `torchmetrics.Metric`."""
+
+from skipvae.metrics.active_units import ActiveUnits, active_units, posterior_mean_variances
+from skipvae.metrics.means import DatasetMean, KLPerDimension, Moments, moments
+from skipvae.metrics.mutual_information import (
+    AggregatedPosteriorKL,
+    MutualInformation,
+    MutualInformationEstimate,
+    log_aggregated_posterior,
+    mutual_information,
+)
+
+__all__ = [
+    "ActiveUnits",
+    "AggregatedPosteriorKL",
+    "DatasetMean",
+    "KLPerDimension",
+    "Moments",
+    "MutualInformation",
+    "MutualInformationEstimate",
+    "active_units",
+    "log_aggregated_posterior",
+    "moments",
+    "mutual_information",
+    "posterior_mean_variances",
+]

@@ -1,0 +1,60 @@
+"""What the metrics share: a list of float64 rows, gathered whole from every process."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+
+def as_float64(x: Tensor) -> Tensor:
+    """x in float64, detached; on the CPU where the device has no float64 (Apple's MPS)."""
+    x = x.detach()
+    return (x.cpu() if x.is_mps else x).double()
+
+
+def gather_uneven(rows: Tensor, group: Any = None) -> list[Tensor]:
+    """The rows of every process in rank order, for `torchmetrics.Metric(dist_sync_fn=...)`.
+
+    torchmetrics' own gather needs the same number of dimensions and the same dtype everywhere, which a
+    process that has seen no example cannot know. Here such a process simply adds nothing.
+    """
+    gathered: list[Any] = [None] * dist.get_world_size(group)
+    dist.all_gather_object(gathered, rows.cpu(), group=group)
+    return [theirs.to(rows.device) for theirs in gathered if theirs.numel()] or [rows]
+
+
+class DatasetMetric(Metric):
+    """A metric of a whole data set, whose state is a list of float64 tensors (n, ...) called `rows`.
+
+    Concatenating rows is all that merging does, so processes, `merge_state` and `forward` agree exactly,
+    however unevenly the examples are spread. Subclasses write `update` and `compute`.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    rows: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dist_sync_fn": gather_uneven, **kwargs})
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+
+    def all_rows(self) -> Tensor:
+        """Every row seen, (n, ...); to be called by `compute`, where torchmetrics has gathered them.
+
+        Raises:
+            ValueError: if there are none, or if a value is NaN or infinite. Looking only here keeps `update`
+                free of waiting for the device.
+        """
+        name = type(self).__name__
+        rows: Tensor = dim_zero_cat(self.rows) if len(self.rows) else torch.empty(0)
+        if not rows.numel():
+            raise ValueError(f"{name} has seen no examples: call update before compute")
+        if not rows.isfinite().all():
+            raise ValueError(
+                f"{name} was given values that are NaN or infinite, so the model has diverged: go back to the "
+                "last good checkpoint and lower the learning rate or clip the gradients"
+            )
+        return rows

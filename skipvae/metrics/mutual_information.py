@@ -1,0 +1,198 @@
+"""Mutual information between the data and the latent variables, and the aggregated posterior behind it.
+
+The aggregated posterior of N examples is the mixture q(z) = 1/N sum_n q(z|x_n). Hoffman & Johnson 2016, *ELBO
+surgery*, split the average KL of the ELBO with it:
+
+    1/N sum_n KL(q(z|x_n) || p(z))  =  I_q(x; z)  +  KL(q(z) || p(z))
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from skipvae.metrics.base import DatasetMetric, as_float64
+from skipvae.metrics.means import moments
+
+
+class MutualInformationEstimate(NamedTuple):
+    """All that one pass over the N^2 pairs tells, in nats; () float64 tensors.
+
+    `mi` equals `kl - aggregated_kl`. It cannot be told apart from anything above `ceiling`,
+    ln N: at the ceiling, read it as "at least", and evaluate on a larger split.
+    """
+
+    mi: Tensor
+    stderr: Tensor
+    kl: Tensor
+    aggregated_kl: Tensor
+    ceiling: float
+
+
+def log_aggregated_posterior(
+    mean: Tensor, logvar: Tensor, z: Tensor, *, fast: bool = False, block_size: int = 1024
+) -> Tensor:
+    """log q(z_n) = log 1/N sum_m q(z_n|x_m), the exact mixture over all N components.
+
+    The N^2 log-densities are the product of two thin matrices, taken in square blocks, so that memory is of
+    order `block_size` squared. All are relative to log q(z_n|x_n), which is computed apart: the ratio of a
+    sample's own component is exactly 1, and no other overflows, since E q(z_n|x_m) / q(z_n|x_n) = 1.
+
+    Args:
+        mean: (N, K) posterior means.
+        logvar: (N, K) posterior log-variances.
+        z: (N, K), one sample z_n ~ q(z|x_n) per example.
+        fast: multiply in float32. Rounding grows with (distance of the means / posterior standard deviation)
+            squared: about 1e-6 nats for standard deviations of 0.1 and more, useless under 0.01.
+        block_size: side of a block.
+
+    Returns:
+        (N,) nats, float64.
+    """
+    mean, logvar, z = as_float64(mean), as_float64(logvar), as_float64(z)
+    N, K = mean.shape
+    center = mean.mean(0)  # the expanded square below cancels least around zero
+    mean, z = mean - center, z - center
+    precision = (-logvar).exp()
+    own = -0.5 * ((z - mean).square() * precision + logvar).sum(1)  # (N,) log q(z_n|x_n) + K/2 log 2 pi
+    peak = -0.5 * (mean.square() * precision + logvar).sum(1)  # (N,)
+    one = torch.ones_like(own)
+    dtype = torch.float32 if fast else torch.float64
+    samples = torch.column_stack((z.square(), z, one, -own)).to(dtype)  # (N, 2K + 2)
+    components = torch.column_stack((-0.5 * precision, mean * precision, peak, one)).to(dtype)
+
+    total = torch.zeros_like(own)  # (N,) sum_m q(z_n|x_m) / q(z_n|x_n)
+    with _full_precision(samples.device.type):
+        for i, rows in enumerate(torch.split(samples, block_size)):
+            for j, columns in enumerate(torch.split(components, block_size)):
+                log_ratio = rows @ columns.T  # (block, block)
+                if i == j:
+                    log_ratio.diagonal().zero_()
+                # exp is many times slower where it underflows, and e^-80 adds nothing
+                total[i * block_size :][: len(rows)] += log_ratio.clamp_(min=-80).exp_().sum(1)
+    return own + total.log() - math.log(N) - 0.5 * K * math.log(2 * math.pi)
+
+
+@contextmanager
+def _full_precision(device_type: str) -> Iterator[None]:
+    """Float32 products in true float32, whatever autocast or TF32 would make of them."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+def mutual_information(
+    mean: Tensor, logvar: Tensor, z: Tensor, *, fast: bool = False, block_size: int = 1024
+) -> MutualInformationEstimate:
+    """I_q(x; z) as the average KL in closed form minus a sampled KL(q(z) || p(z)).
+
+    Hoffman & Johnson 2016; p(z) is N(0, I). The second term is the average over n of log q(z_n) / p(z_n). With
+    the first in closed form the error vanishes as the posterior collapses, which is where precision is wanted;
+    well above that, the estimate may exceed its ceiling ln N by a standard error or two.
+
+    Args:
+        mean: (N, K) posterior means.
+        logvar: (N, K) posterior log-variances.
+        z: (N, K), one sample z_n ~ q(z|x_n) per example, in float32 or better: a z rounded to bfloat16 is no
+            sample of a narrow posterior.
+        fast: see `log_aggregated_posterior`.
+        block_size: see `log_aggregated_posterior`.
+
+    Returns:
+        The mutual information with its standard error over the examples (NaN for a single one), and the terms
+        that it is made of.
+
+    Raises:
+        ValueError: if the shapes are not all the same (N, K) with N >= 1.
+
+    Example:
+        >>> collapsed = torch.zeros(4, 2)
+        >>> estimate = mutual_information(collapsed, collapsed, z=torch.randn(4, 2))
+        >>> print(f"{estimate.mi.abs():.3f} of at most {estimate.ceiling:.3f} nats")
+        0.000 of at most 1.386 nats
+    """
+    if mean.ndim != 2 or not len(mean) or not mean.shape == logvar.shape == z.shape:
+        shapes = ", ".join(str(tuple(t.shape)) for t in (mean, logvar, z))
+        raise ValueError(f"mean, logvar and z must have one shape (N, K) with N >= 1, got {shapes}")
+    mean, logvar, z = as_float64(mean), as_float64(logvar), as_float64(z)
+    kl = 0.5 * (mean.square() + logvar.expm1() - logvar).sum(1)  # (N,)
+    log_prior = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
+    log_ratio = log_aggregated_posterior(mean, logvar, z, fast=fast, block_size=block_size) - log_prior
+    information = moments(kl - log_ratio)
+    return MutualInformationEstimate(
+        mi=information.mean,
+        stderr=information.standard_error,
+        kl=kl.mean(),
+        aggregated_kl=log_ratio.mean(),
+        ceiling=math.log(len(mean)),
+    )
+
+
+class MutualInformation(DatasetMetric):
+    """`mutual_information` of a whole data set that comes in batches; keeps 3 K float64 numbers per example.
+
+    Args:
+        fast: see `log_aggregated_posterior`.
+        block_size: see `log_aggregated_posterior`.
+        kwargs: for `torchmetrics.Metric`.
+
+    Example:
+        >>> metric = MutualInformation()
+        >>> mean = torch.tensor([[-9.0], [9.0]])  # two posteriors far apart: one bit, ln 2 nats
+        >>> metric.update(mean[:1], torch.zeros(1, 1), mean[:1] + 0.5)
+        >>> metric.update(mean[1:], torch.zeros(1, 1), mean[1:] - 1.5)
+        >>> metric.estimate().ceiling
+        0.693...
+    """
+
+    higher_is_better = True
+    _estimate: MutualInformationEstimate
+
+    def __init__(self, fast: bool = False, block_size: int = 1024, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fast = fast
+        self.block_size = block_size
+
+    def estimate(self) -> MutualInformationEstimate:
+        """Everything that one computation gives, over all processes; every process must ask for it."""
+        self.compute()  # kept by torchmetrics until the next update
+        return self._estimate
+
+    def update(self, mean: Tensor, logvar: Tensor, z: Tensor) -> None:
+        """Takes in the posteriors of a batch and one sample of each, (B, K) all three.
+
+        Raises:
+            ValueError: if they have another shape.
+        """
+        if mean.ndim != 2 or not mean.shape == logvar.shape == z.shape:
+            shapes = ", ".join(str(tuple(t.shape)) for t in (mean, logvar, z))
+            raise ValueError(f"{type(self).__name__} takes mean, logvar and z of one shape (B, K), got {shapes}")
+        self.rows.append(torch.stack([as_float64(mean), as_float64(logvar), as_float64(z)], dim=1))  # (B, 3, K)
+
+    def compute(self) -> Tensor:
+        """I_q(x; z), () nats, float64."""
+        return self._summarise().mi
+
+    def _summarise(self) -> MutualInformationEstimate:
+        self._estimate = mutual_information(*self.all_rows().unbind(1), fast=self.fast, block_size=self.block_size)
+        return self._estimate
+
+
+class AggregatedPosteriorKL(MutualInformation):
+    """KL(q(z) || p(z)), by the computation of `MutualInformation`, whose `estimate().aggregated_kl` it is.
+
+    For those who want this number alone; who wants both asks one metric for its `estimate`.
+    """
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        """KL(q(z) || p(z)), () nats, float64."""
+        return self._summarise().aggregated_kl
