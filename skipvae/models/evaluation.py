@@ -42,7 +42,7 @@ class Evaluation(nn.Module):
 
     def compute(self) -> dict[str, Any]:
         """The results, nats per example, and resets: floats, and lists with one entry per latent dimension."""
-        information = self.mutual_information.compute()
+        information = self.mutual_information.estimate()
         results = {
             "elbo": float(self.elbo.compute()),
             "elbo_stderr": float(self.elbo.standard_error()),
@@ -54,8 +54,8 @@ class Evaluation(nn.Module):
             "aggregated_kl": float(information.aggregated_kl),
             "au": int(self.active_units.compute()),
             "au_threshold": self.active_threshold,
-            "num_examples": int(self.elbo.count),
-            "kl_per_dim": self.kl_per_dim.compute().tolist(),
+            "num_examples": int(self.elbo.moments().num_examples),
+            "kl_per_dim": self.kl_per_dim.moments().mean.tolist(),
             "variance_per_dim": self.active_units.variances().tolist(),
         }
         if self._with_nll:
