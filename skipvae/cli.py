@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from skipvae import callbacks, commands, runs
 from skipvae.checkpoint import read_checkpoint
+from skipvae.errors import USER_ERRORS, one_line
 from skipvae.logger import RunLogger
+from skipvae.models.base import SPEC_KEY
 
 USAGE = """usage: skipvae COMMAND [options]      (skipvae COMMAND --help says more)
 
@@ -29,10 +30,11 @@ look at a trained model:
   sample         draw from the model:      skipvae sample --ckpt_path best --output samples.png
   reconstruct    decode the posterior means of test examples
   interpolate    decode the way from one test example to another
-"""
 
-USER_ERRORS = (ValueError, OSError, ModuleNotFoundError, FloatingPointError, MisconfigurationException)
-"""What a user can mend: told in a line, with exit status 2; SKIPVAE_TRACEBACK=1 shows where it came from."""
+compare models in many runs, see configs/quickstart/images.yaml:
+  study run      do what is left of a study, then report:      skipvae study run FILE --jobs 4
+  study report   table and pictures, nothing is trained again: skipvae study report FILE
+"""
 
 
 class SaveConfig(SaveConfigCallback):
@@ -57,7 +59,9 @@ class SkipVAECLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's name, the callbacks that every run has, and the links between data and model."""
-        parser.add_argument("--name", type=str, default="skipvae", help="The run goes to lightning_logs/NAME/version_N.")
+        parser.add_argument(
+            "--name", type=str, default="skipvae", help="The run goes to lightning_logs/NAME/version_N."
+        )
         parser.add_lightning_class_args(callbacks.BestAndLast, "checkpoints")
         parser.add_lightning_class_args(callbacks.ImageGrids, "image_grids")
         parser.add_lightning_class_args(callbacks.LatentPictures, "latent_pictures")
@@ -75,6 +79,9 @@ class SkipVAECLI(LightningCLI):
         """Parses the command line, or the arguments of a call from Python."""
         self.config = parser.parse_args(args)
 
+    def _parse_ckpt_path(self) -> None:
+        """Leaves the config alone: Lightning would let a checkpoint's hyper-parameters override the command line."""
+
     def before_instantiate_classes(self) -> None:
         """Settles which checkpoint is meant, and puts the run into its folder."""
         config = self.config[self.subcommand]
@@ -88,22 +95,35 @@ class SkipVAECLI(LightningCLI):
             checkpoint = str(runs.newest_checkpoint(logger.init_args.save_dir, config.name, checkpoint))
         if checkpoint is None:
             if self.subcommand != "fit":
-                raise ValueError(f"skipvae {self.subcommand} needs a trained model: give --ckpt_path FILE, last or best")
+                raise ValueError(
+                    f"skipvae {self.subcommand} needs a trained model: give --ckpt_path FILE, last or best"
+                )
             return
         config.ckpt_path = checkpoint
-        read_checkpoint(checkpoint)  # a clear error now rather than a traceback of the loader later
+        self._check_class(checkpoint)
         folder = runs.folder_of(checkpoint)
         if folder is not None and ours:  # what is measured of a run, or added to it, belongs to its folder
             logger.init_args.save_dir, logger.init_args.name = str(folder.parent.parent), folder.parent.name
             logger.init_args.version = folder.name
+
+    def _check_class(self, path: str) -> None:
+        """Reads the checkpoint before anything is built: a clear error now, not a traceback of the loader later."""
+        record = read_checkpoint(path).get(SPEC_KEY)
+        saved = record["model"]["class_path"] if record else None
+        wanted = self.config[self.subcommand].model.class_path
+        if saved and saved != wanted:
+            raise ValueError(
+                f"{path} holds a {saved}, but the config asks for a {wanted}: take the config of its own run"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with a progress bar that does not slow small models down."""
         trainer_config = self._get(self.config_init, "trainer", default={})
         given = trainer_config.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
+        bars = [bar for bar in (*given, *self.trainer_defaults["callbacks"]) if isinstance(bar, ProgressBar)]
         extra = [callbacks.Report()]
-        if trainer_config.get("enable_progress_bar") is not False and not any(isinstance(c, ProgressBar) for c in given):
+        if trainer_config.get("enable_progress_bar") is not False and not bars:
             extra.append(TQDMProgressBar(refresh_rate=25))
         trainer_config["callbacks"] = given + extra
         return super().instantiate_trainer(**kwargs)
@@ -121,9 +141,10 @@ def with_config_of_run(args: list[str]) -> list[str]:
         return args
     if checkpoint in ("last", "best"):
         checkpoint = str(runs.newest_checkpoint(name=_option(args, "--name"), kind=checkpoint))
-        args = _without_option(args, "--ckpt_path") + ["--ckpt_path", checkpoint]
+        args = [*_without_option(args, "--ckpt_path"), "--ckpt_path", checkpoint]
     folder = runs.folder_of(checkpoint)
     if folder is None:
+        read_checkpoint(checkpoint)  # if it is no checkpoint at all, that is what to say
         raise ValueError(f"there is no config.yaml beside {checkpoint}: give the --config that it was trained with")
     return [args[0], "--config", str(folder / "config.yaml"), *args[1:]]
 
@@ -149,11 +170,16 @@ def _without_option(args: Sequence[str], name: str) -> list[str]:
     return kept
 
 
-def run(args: list[str]) -> Any:
+def run(args: list[str], extra_callbacks: Sequence[Callback] = ()) -> Any:
     """Runs one command; raises what goes wrong. The value is the CLI object for fit, validate, test and predict."""
     command = args[0]
+    if command == "study":
+        from skipvae import study  # imported late: it needs scikit-learn and matplotlib, which take seconds
+
+        return study.main(args[1:], launch=run)
     if command in commands.COMMANDS:
         return commands.run(args)
+    raise_errors = {"exit_on_error": False}  # so that they become one line, not a page of usage
     return SkipVAECLI(
         LightningModule,
         LightningDataModule,
@@ -165,7 +191,9 @@ def run(args: list[str]) -> Any:
         load_from_checkpoint_support=False,  # our checkpoints say themselves how to rebuild the model
         trainer_defaults={
             "logger": {"class_path": "skipvae.logger.RunLogger", "init_args": {"save_dir": runs.LOG_ROOT}},
+            "callbacks": list(extra_callbacks),
         },
+        parser_kwargs=raise_errors | dict.fromkeys(SkipVAECLI.subcommands(), raise_errors),
         args=with_config_of_run(args),
     )
 
@@ -173,7 +201,7 @@ def run(args: list[str]) -> Any:
 def main(args: list[str] | None = None) -> None:
     """Entry point of `skipvae` and `python -m skipvae`."""
     args = list(sys.argv[1:] if args is None else args)
-    known = {*SkipVAECLI.subcommands(), *commands.COMMANDS}
+    known = {*SkipVAECLI.subcommands(), *commands.COMMANDS, "study"}
     if not args or args[0] in ("-h", "--help"):
         print(USAGE)
         sys.exit(0 if args else 2)
@@ -188,10 +216,3 @@ def main(args: list[str] | None = None) -> None:
             raise
         print(f"skipvae: error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error, without the layers that parsers and trainers wrap around it."""
-    while isinstance(error.__cause__, USER_ERRORS):
-        error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__

@@ -93,7 +93,9 @@ def run(args: list[str]) -> None:
     """Parses and runs one of the commands."""
     command, *options = args
     function = COMMANDS[command]
-    parser = ArgumentParser(prog=f"skipvae {command}", description=str(function.__doc__).partition("\n")[0])
+    parser = ArgumentParser(
+        prog=f"skipvae {command}", description=str(function.__doc__).partition("\n")[0], exit_on_error=False
+    )
     parser.add_function_arguments(function, as_group=False, sub_configs=True)
     arguments: Namespace = parser.instantiate(parser.parse_args(options))
     function(**arguments.as_dict())
