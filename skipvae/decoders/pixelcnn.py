@@ -1,0 +1,140 @@
+"""The paper's powerful image decoder: a Gated PixelCNN, with or without latent variables and generative skips."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from skipvae.decoders.base import ImageDecoder
+from skipvae.decoders.gated import GatedLayer, with_maps
+from skipvae.decoders.masked import HorizontalConv2d, channel_ranks
+from skipvae.decoders.pixelcnn_sampling import sample_pixels
+from skipvae.initialization import he_normal
+from skipvae.skip import LatentMaps
+
+
+class GatedPixelCNNDecoder(ImageDecoder):
+    """p(x|z) = prod_i p(x_i | x_1..x_(i-1), z), pixel by pixel: row by row, left to right, channel by channel.
+
+    z becomes `latent_maps` images, each linear in z, which are concatenated to the input of the first layer; with
+    `skip`, further ones, separately learned, to the input of every layer and of the output convolution
+    (Dieng et al. 2019, section 4). `latent_dim=0` leaves the plain Gated PixelCNN (van den Oord et al. 2016,
+    arXiv:1606.05328). As there, the vertical stack moves down by one row once, in the first layer. The authors' code
+    moves it in every layer, which hides what lies above to the right, further than the kernel reaches in one layer.
+
+    Args:
+        latent_dim: size K of z, or 0 for a model without z.
+        image_shape: (C, H, W).
+        channels: features of each stack; a list gives each layer its own number.
+        num_layers: gated layers.
+        kernel_size: k of the k x k kernel that is cut to what came earlier, odd; a list gives each layer its own.
+        latent_maps: images that z becomes wherever it enters.
+        skip: whether z reaches every layer.
+
+    Raises:
+        ValueError: if a kernel size is even or larger than the image, a list has not one entry for each layer, there
+            are fewer features than image channels, or there is a skip without z.
+
+    Example:
+        >>> decoder = GatedPixelCNNDecoder(latent_dim=2, image_shape=(1, 8, 8), channels=4, num_layers=2, skip=True)
+        >>> decoder.log_prob(torch.zeros(3, 1, 8, 8), torch.zeros(3, 2)).shape, decoder.sample(torch.zeros(3, 2)).shape
+        (torch.Size([3]), torch.Size([3, 1, 8, 8]))
+    """
+
+    layers: nn.ModuleList
+    maps: LatentMaps | None
+
+    def __init__(
+        self,
+        latent_dim: int = 20,
+        image_shape: Sequence[int] = (1, 28, 28),
+        channels: int | list[int] = 32,
+        num_layers: int = 8,
+        kernel_size: int | list[int] = 3,
+        latent_maps: int = 1,
+        skip: bool = False,
+    ) -> None:
+        super().__init__()
+        image_channels, height, width = image_shape
+        self.image_shape = (image_channels, height, width)
+        self.latent_dim, self.skip = latent_dim, skip
+        widths = _per_layer("channels", channels, num_layers)
+        kernel_sizes = _per_layer("kernel_size", kernel_size, num_layers)
+        for size in kernel_sizes:
+            if size < 1 or size % 2 == 0:
+                raise ValueError(f"kernel_size must be odd, so that a pixel is at its middle, not {size}")
+            if size > min(height, width):
+                raise ValueError(f"kernel_size {size} is larger than the {height} x {width} image: take a smaller one")
+        if min(widths) < image_channels:
+            raise ValueError(f"channels must be at least the {image_channels} channels of the image, not {min(widths)}")
+        if latent_dim and latent_maps < 1:
+            raise ValueError("latent_maps must be at least 1: z reaches the decoder through them")
+        if skip and not latent_dim:
+            raise ValueError("skip=True needs latent_dim >= 1: without z there is nothing to skip")
+
+        self.latent_maps = latent_maps if latent_dim else 0
+        skip_maps = self.latent_maps if skip else 0
+        num_inputs = num_layers + 1 if skip else 1  # where z enters: the layers and the output, or the first layer
+        self.maps = LatentMaps(latent_dim, latent_maps * num_inputs, height, width) if latent_dim else None
+        self.layers = nn.ModuleList(
+            GatedLayer(n_in, n_out, skip_maps if i else self.latent_maps, size, image_channels, first=i == 0)
+            for i, ((n_in, n_out), size) in enumerate(
+                zip(pairwise([image_channels, *widths]), kernel_sizes, strict=True)
+            )
+        )
+        ranks = torch.cat([channel_ranks(widths[-1], image_channels), torch.zeros(skip_maps, dtype=torch.int64)])
+        self.output = HorizontalConv2d(ranks, torch.arange(image_channels))
+        he_normal(self)
+
+    def layer_maps(self, z: Tensor | None) -> list[Tensor | None]:
+        """What z (B, K) adds to the input of each layer and of the output: (B, latent_maps, H, W) or None."""
+        if self.maps is None:
+            return [None] * (len(self.layers) + 1)
+        assert z is not None
+        maps = self.maps(z).split(self.latent_maps, dim=1)
+        return [*maps, *[None] * (len(self.layers) + 1 - len(maps))]
+
+    def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
+        """The log-odds of each pixel given those before it, (B, C, H, W)."""
+        *maps, output_maps = self.layer_maps(z)
+        v = h = x
+        for layer, layer_maps in zip(self.layers, maps, strict=True):
+            v, h = layer(v, h, layer_maps)
+        return self.output(with_maps(h, output_maps))  # type: ignore[no-any-return]
+
+    def sample(
+        self,
+        z: Tensor | None = None,
+        *,
+        num_samples: int = 1,
+        generator: torch.Generator | None = None,
+        progress: bool = False,
+        **options: object,
+    ) -> Tensor:
+        """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W) in {0, 1}.
+
+        Args:
+            z: (B, K), or None if the model has no latent variables.
+            num_samples: B where there is no z.
+            generator: source of the noise, on the device of the model; the same seed gives the same images.
+            progress: whether to show a bar.
+            **options: ignored; for other decoders.
+        """
+        like = self.output.weight
+        batch = num_samples if z is None else len(z)
+        noise = torch.rand(batch, *self.image_shape, generator=generator, dtype=like.dtype, device=like.device)
+        with torch.no_grad():
+            maps = self.layer_maps(z)
+        return sample_pixels(self.layers, self.output, maps, noise, progress)  # type: ignore[arg-type]
+
+    def preview(self, z: Tensor) -> Tensor:
+        """A sample, the same at every call."""
+        return self.sample(z, generator=torch.Generator(self.output.weight.device).manual_seed(0))
+
+
+def _per_layer(name: str, value: int | list[int], num_layers: int) -> list[int]:
+    values = [value] * num_layers if isinstance(value, int) else list(value)
+    if num_layers < 1 or len(values) != num_layers:
+        raise ValueError(f"{name} has {len(values)} entries for num_layers={num_layers}: give one for each layer")
+    return values
