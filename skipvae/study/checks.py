@@ -1,0 +1,122 @@
+"""Whether the runs in the folders are the runs that the study asks for, and may stand in one table."""
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from skipvae.study.plan import Point, Study
+from skipvae.study.point import Launch
+from skipvae.study.record import Record
+
+Config = dict[str, Any]
+
+ELSEWHERE = {"ckpt_path", "weights_only", "name", "data_dir", "accelerator", "devices", "num_nodes", "logger"}
+"""Settings that say where a run happens, not what it is."""
+
+
+def resolve(study: Study, launch: Launch) -> dict[str, Config]:
+    """The full config of each point by its name, all defaults included, as the command line understands it.
+
+    Raises:
+        ValueError: if the command line does not accept a setting.
+    """
+    configs: dict[str, Config] = {}
+    first_seed: dict[str, Config] = {}
+    for point in study.points:  # parsing takes half a second, and seeds differ in nothing else
+        like = json.dumps([point.model, point.varied])
+        if like not in first_seed:
+            first_seed[like] = _parsed(point, launch)
+        configs[point.name] = {**first_seed[like], "seed_everything": point.seed}
+    return configs
+
+
+def _parsed(point: Point, launch: Launch) -> Config:
+    output, errors = io.StringIO(), io.StringIO()
+    try:
+        with redirect_stdout(output), redirect_stderr(errors):
+            launch([*point.arguments, "--print_config"])
+    except SystemExit as end:
+        if end.code:
+            reason = errors.getvalue().rpartition("error: ")[2]
+            raise ValueError(f"{point.name}: {' '.join(reason.split())}") from end
+    config: Config = yaml.safe_load(output.getvalue())
+    return config
+
+
+def config_of_run(folder: Path) -> Config | None:
+    """The config that a run was made with; None if it has not got that far."""
+    file = folder / "config.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def check_configs(study: Study, configs: Mapping[str, Config]) -> None:
+    """The runs that there are must be those that the study asks for now.
+
+    Args:
+        study: what is asked for.
+        configs: the full config of each point, by its name.
+
+    Raises:
+        ValueError: naming the first setting that differs.
+    """
+    for point in study.points:
+        made = config_of_run(point.folder)
+        for key, was, wanted in differences(made, configs[point.name]) if made is not None else ():
+            raise ValueError(
+                f"{study.path} has changed: {point.folder} was made with {key}={was}, now it says {wanted}; "
+                f"remove that folder to run it again, or give the study another name"
+            )
+
+
+def differences(made: Any, wanted: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The settings that differ between two configs, of those that both have: what only one has is a change of code.
+
+    Example:
+        >>> list(differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "d": 4}}))
+        [('a.b', 1, 3)]
+    """
+    if isinstance(made, dict) and isinstance(wanted, dict):
+        for name in sorted(made.keys() & wanted.keys() - ELSEWHERE):
+            inner = key if name == "init_args" else f"{key}.{name}".lstrip(".")
+            yield from differences(made[name], wanted[name], inner)
+    elif made != wanted:
+        yield key, made, wanted
+
+
+def check_agreement(study: Study, records: Mapping[str, Record], code: Mapping[str, str]) -> None:
+    """Runs in one table must come from the same code, and those with the same data settings from the same data.
+
+    Args:
+        study: whose runs are compared.
+        records: of each point, by its name.
+        code: digests of the code that further runs would be made with, by package.
+
+    Raises:
+        ValueError: naming two runs that do not agree.
+    """
+    codes = {package: (digest, "the code as it is now") for package, digest in code.items()}
+    data: dict[str, tuple[str, str]] = {}
+    for point in study.points:
+        record = records[point.name]
+        commit = record.environment.get("commit")
+        who = f"{point.name} (commit {commit})" if commit else point.name
+        found = [("code", codes, package, digest) for package, digest in record.code.items()]
+        if record.data is not None:
+            found.append(("data", data, json.dumps(_data_settings(point), sort_keys=True), record.data))
+        for what, first, key, digest in found:
+            expected, other = first.setdefault(key, (digest, who))
+            if digest != expected:
+                raise ValueError(
+                    f"{who} was made with other {what} than {other}: remove the old folders in {study.folder} and "
+                    f"run the study again, or accept the mixture with --mixed"
+                )
+
+
+def _data_settings(point: Point) -> Any:
+    data = (config_of_run(point.folder) or {}).get("data") or {}
+    return {**data, "init_args": {k: v for k, v in (data.get("init_args") or {}).items() if k not in ELSEWHERE}}

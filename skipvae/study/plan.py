@@ -1,0 +1,156 @@
+"""What a study file asks for: models against varied quantities, each with several seeds; a point is an ordinary run."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from skipvae.runs import LOG_ROOT
+from skipvae.study.fields import Fields, Settings, load_yaml, safe_name
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a study.
+
+    Attributes:
+        model: the row of the table it belongs to.
+        varied: the label of each varied quantity that applies, such as `{"K": 20}`.
+        seed: of `seed_everything`.
+        folder: the run folder; its name is that of the point.
+        bases: config files.
+        settings: what differs from them, by command line key.
+    """
+
+    model: str
+    varied: dict[str, Any]
+    seed: int
+    folder: Path
+    bases: tuple[Path, ...]
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """Unique in the study."""
+        return self.folder.name
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line that trains this point: an ordinary `fit`."""
+        place = {
+            "name": self.folder.parent.name,
+            "trainer.logger.save_dir": str(self.folder.parent.parent),
+            "trainer.logger.version": self.name,
+        }
+        settings = {**self.settings, "seed_everything": self.seed, **place}
+        configs = [argument for base in self.bases for argument in ("--config", str(base))]
+        return ["fit", *configs, *(f"--{key}={_as_text(value)}" for key, value in settings.items())]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a study varies: the settings that belong to each of its values.
+
+    Attributes:
+        name: as in tables and pictures.
+        values: label and settings.
+    """
+
+    name: str
+    values: tuple[tuple[Any, Settings], ...]
+
+    @property
+    def keys(self) -> set[str]:
+        """All settings that it touches."""
+        return {key for _, settings in self.values for key in settings}
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file asks for.
+
+    Attributes:
+        path: the file.
+        name: of the study, and of its folder below `lightning_logs`.
+        about: what it is to show; may be empty.
+        models: the rows, in the order of the file.
+        quantities: what is varied.
+        seeds: of every row and value.
+        points: all runs.
+    """
+
+    path: Path
+    name: str
+    about: str
+    models: tuple[str, ...]
+    quantities: tuple[Quantity, ...]
+    seeds: tuple[int, ...]
+    points: tuple[Point, ...] = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run folders of the study are."""
+        return Path(LOG_ROOT, self.name)
+
+
+def read_study(path: str | Path) -> Study:
+    """Reads a study file and lays out its points: models x values of the varied quantities x seeds.
+
+    Later settings win: those of the base config, then `overrides`, `vary`, and last those of the model. So a model
+    that fixes a varied setting itself is not varied by that quantity, and runs once for all of its values.
+
+    Raises:
+        FileNotFoundError: if the file or a base config is missing.
+        ValueError: if the file does not describe a study, or two points would have the same name.
+
+    Example:
+        >>> study = read_study("configs/quickstart/images.yaml")
+        >>> [point.name for point in study.points]
+        ['VAE-seed1', 'SKIP-VAE-seed1']
+        >>> study.points[1].settings
+        {'model.decoder.skip': True}
+    """
+    path = Path(path)
+    fields = Fields(path, load_yaml(path), {"name", "about", "base", "overrides", "models", "vary", "seeds"})
+    name = safe_name(fields.text("name", path.stem))
+    quantities = tuple(_quantity(label, fields.part("vary", label)) for label in fields.mapping("vary"))
+    models = {label: fields.part("models", label) for label in fields.mapping("models")}
+    if not models:
+        fields.fail("name at least one model under models:, such as VAE: {}")
+    seeds = fields.integers("seeds", [1])
+    points = []
+    for label, model in models.items():
+        bases = model.files("base") or fields.files("base")
+        if not bases:
+            fields.fail("say under base: which config the runs start from")
+        own = {key: value for key, value in model.values.items() if key != "base"}
+        applying = [quantity for quantity in quantities if not quantity.keys & own.keys()]
+        for cell, seed in product(product(*(quantity.values for quantity in applying)), seeds):
+            varied = {quantity.name: value for quantity, (value, _) in zip(applying, cell, strict=True)}
+            settings = dict(fields.mapping("overrides"))
+            for _, of_value in cell:
+                settings |= of_value
+            parts = [label, *(f"{quantity}{value}" for quantity, value in varied.items()), f"seed{seed}"]
+            folder = Path(LOG_ROOT, name, safe_name("-".join(parts)))
+            points.append(Point(label, varied, seed, folder, bases, settings | own))
+    name_of_two, count = Counter(point.name for point in points).most_common(1)[0]
+    if count > 1:
+        fields.fail(f"two points would be called {name_of_two}: rename a model, or remove a repeated value or seed")
+    return Study(path, name, fields.text("about", ""), tuple(models), quantities, tuple(seeds), tuple(points))
+
+
+def _quantity(name: str, given: Fields) -> Quantity:
+    """Either `{key: [values], ...}`, where several keys vary together, or `{label: {key: value, ...}, ...}`."""
+    if all(isinstance(value, dict) for value in given.values.values()):
+        return Quantity(name, tuple(given.values.items()))
+    columns = list(given.values.values())
+    if not all(isinstance(column, list) and len(column) == len(columns[0]) > 0 for column in columns):
+        given.fail("give each setting a list of values, all equally long: {model.decoder.latent_dim: [2, 10]}")
+    rows = zip(*columns, strict=True)
+    return Quantity(name, tuple((row[0], dict(zip(given.values, row, strict=True))) for row in rows))
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,95 @@
+"""Digests of the code and the data behind a run, in which runs that are compared must agree, and where it ran."""
+
+import ast
+import hashlib
+import importlib.util
+import platform
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+
+import skipvae
+
+LIBRARIES = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "lightning"}
+"""Packages that the environment names by their version."""
+
+
+def code_digests(config: Any) -> dict[str, str]:
+    """Digest of the code of each package that a config takes classes from, comments and docstrings aside.
+
+    Example:
+        >>> list(code_digests({"model": {"class_path": "skipvae.VAE", "init_args": {}}}))
+        ['skipvae']
+    """
+    packages = {path.partition(".")[0] for path in _class_paths(config)} - LIBRARIES | {"skipvae"}
+    return {package: _package_digest(package) for package in sorted(packages)}
+
+
+def _class_paths(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        if isinstance(config.get("class_path"), str):
+            yield config["class_path"]
+        config = list(config.values())
+    if isinstance(config, list):
+        for value in config:
+            yield from _class_paths(value)
+
+
+@cache
+def _package_digest(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return "unknown"
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    digest = hashlib.sha256()
+    for file in files:
+        name = file.relative_to(origin.parent).as_posix()
+        if not (package == "skipvae" and name.startswith("study/")):  # tables and pictures change no run
+            digest.update(f"{name}\n{_statements(file.read_text(encoding='utf-8'))}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def _statements(source: str) -> str:
+    """A Python file without its comments, layout and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def data_digest(data: LightningDataModule) -> str:
+    """Digest of the test data."""
+    digest = hashlib.sha256()
+    for batch in data.test_dataloader():
+        for tensor in batch:
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def environment() -> dict[str, str]:
+    """Versions, the commit where there is one, and the hardware."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "skipvae": skipvae.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "hardware": gpu or f"{torch.get_num_threads()} CPU threads, {platform.machine()}",
+    }
+
+
+def _commit() -> str:
+    """The commit of the working tree that the package lies in, with a + if files have changed since; or nothing."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip()

@@ -1,0 +1,120 @@
+"""What a run folder says of the run as a point of a study: study.json, and a log that is locked while it runs."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TextIO
+
+from skipvae.callbacks.atomic import atomic_write
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: nobody is kept from running a point twice
+    fcntl = None  # type: ignore[assignment]
+
+
+@dataclass
+class Record:
+    """How far a point is, and what made it.
+
+    Attributes:
+        state: waiting, training, testing, finished, failed or interrupted.
+        trained: whether training reached its end.
+        step: optimiser steps done.
+        num_steps: optimiser steps of the whole training; 0 while unknown.
+        elbo: the validation ELBO measured last.
+        seconds: of training so far, over all calls.
+        error: why it failed, in a line.
+        code: digest of each package of code; see `skipvae.study.provenance`.
+        data: digest of the data.
+        environment: versions and hardware.
+    """
+
+    state: str = "waiting"
+    trained: bool = False
+    step: int = 0
+    num_steps: int = 0
+    elbo: float | None = None
+    seconds: float = 0.0
+    error: str | None = None
+    code: dict[str, str] = field(default_factory=dict)
+    data: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Writes study.json; it is whole at any moment."""
+        with atomic_write(folder / "study.json") as file:
+            json.dump(asdict(self), file, indent=2)
+
+    def queued(self) -> "Record":
+        """The same, about to be run."""
+        return replace(self, state="waiting", error=None)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Record":
+        """The record of a run folder; a fresh one where there is none.
+
+        A run that has stopped without saying so, because it was killed, counts as interrupted.
+        """
+        try:
+            record = cls(**json.loads((folder / "study.json").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return cls()
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{folder / 'study.json'} is damaged: remove {folder} to run this point again") from error
+        if record.state in ("training", "testing") and not is_running(folder):
+            record.state = "interrupted"
+        return record
+
+
+def log_of(folder: Path) -> Path:
+    """Where what a point prints goes."""
+    return folder / "log.txt"
+
+
+def is_running(folder: Path) -> bool:
+    """Whether some process, on this machine or another that shares the disk, is at work on a run folder."""
+    if fcntl is None or not log_of(folder).is_file():
+        return False
+    with log_of(folder).open() as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextmanager
+def output_to_log(folder: Path) -> Iterator[None]:
+    """Sends what this process and its children print to the log of a run folder, which is locked meanwhile.
+
+    The lock belongs to the open file: it goes when the last process that writes to it ends, however it ends.
+
+    Raises:
+        BlockingIOError: if another process is at work on the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with log_of(folder).open("a", encoding="utf-8") as log:
+        if fcntl is not None:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with _redirected(log, sys.stdout, 1), _redirected(log, sys.stderr, 2):
+            yield
+
+
+@contextmanager
+def _redirected(log: TextIO, stream: TextIO, descriptor: int) -> Iterator[None]:
+    # The descriptor too, since loggers hold on to the stream they began with, and children inherit it.
+    stream.flush()
+    kept = os.dup(descriptor)
+    os.dup2(log.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            stream.flush()
+        os.dup2(kept, descriptor)
+        os.close(kept)

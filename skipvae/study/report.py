@@ -1,0 +1,99 @@
+"""The report of a study: a table in four formats and pictures, all from the run folders; nothing is trained."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from skipvae.study import checks, formats
+from skipvae.study.gallery import gallery
+from skipvae.study.plan import Study
+from skipvae.study.plots import plots
+from skipvae.study.record import Record
+from skipvae.study.table import Results, Table, tabulate
+from skipvae.study.watch import open_console
+
+
+def report(study: Study, output: str | None = None, partial: bool = False, mixed: bool = False) -> None:
+    """Prints the table of a study, and writes it with its pictures.
+
+    Args:
+        study: what was run.
+        output: folder to write to; by default `report` beside the runs.
+        partial: leave out runs that are missing, rather than stop.
+        mixed: accept runs made with different code or data.
+
+    Raises:
+        ValueError: if runs are missing, are not what the study asks for, or do not belong in one table.
+    """
+    records = {point.name: Record.read(point.folder) for point in study.points}
+    missing = [name for name, record in records.items() if record.state != "finished"]
+    if missing and (len(missing) == len(records) or not partial):
+        raise ValueError(
+            f"{len(missing)} of {len(records)} runs are missing, the first is {missing[0]}: "
+            f"skipvae study run {study.path}" + (", or report what there is with --partial" if not partial else "")
+        )
+    if not mixed:
+        checks.check_agreement(study, records, {})
+    results = {
+        point.name: results_of(point.folder, records[point.name]) for point in study.points if point.name not in missing
+    }
+    table = tabulate(study, results)
+    folder = Path(output) if output else study.folder / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    console = open_console()
+    console.print(formats.terminal(table, study.about or study.name))
+    pictures = []
+    done = [point for point in study.points if point.name in results]
+    for name, figure in (*plots(study, table, results), *gallery(study, done)):
+        save(figure, folder / name)
+        pictures.append(name)
+    (folder / "table.csv").write_text(formats.comma_separated(table), encoding="utf-8")
+    (folder / "table.tex").write_text(formats.latex(table), encoding="utf-8")
+    page = page_of(study, table, results, records, pictures)
+    (folder / "report.md").write_text(page, encoding="utf-8")
+    console.print(f"table     {folder}/report.md, table.tex, table.csv", soft_wrap=True)
+
+
+def results_of(folder: Path, record: Record) -> Results:
+    """What a test of a run measured, and the seconds that training took.
+
+    Raises:
+        FileNotFoundError: if the run's metrics.json is missing.
+    """
+    file = folder / "metrics.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no {file}: remove {folder} and run the study again")
+    return {**json.loads(file.read_text(encoding="utf-8")), "seconds": record.seconds}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a picture as PNG and SVG; the same picture gives the same files."""
+    with mpl.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path.with_suffix(".png"), dpi=150)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+
+
+def page_of(
+    study: Study, table: Table, results: Mapping[str, Results], records: Mapping[str, Record], pictures: list[str]
+) -> str:
+    """The report in Markdown: how to make it again, the table, the pictures."""
+    environments = [records[name].environment for name in results]
+
+    def known(key: str) -> str:
+        return ", ".join(sorted({environment.get(key, "") for environment in environments} - {""}))
+
+    hours = sum(records[name].seconds for name in results) / 3600
+    facts = {
+        "command": f"`skipvae study run {study.path}`",
+        "runs": f"{len(results)}, seeds {', '.join(map(str, study.seeds))}",
+        "test examples": ", ".join(sorted({f"{result['num_examples']:,}" for result in results.values()})),
+        "hardware": f"{known('hardware')}; {hours:.2f} hours of training in all",
+        "code": f"skipvae {known('skipvae')}, commit {known('commit') or 'unknown'}, torch {known('torch')}",
+    }
+    lines = [f"# {study.name}", "", study.about, "", *(f"- {name}: {text}" for name, text in facts.items()), ""]
+    lines += [formats.markdown(table), formats.caption(table), ""]
+    lines += [f"![{name}]({name}.png)\n" for name in pictures]
+    return "\n".join(lines)

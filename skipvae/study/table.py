@@ -1,0 +1,203 @@
+"""The table of a study: mean and spread over seeds, and which differences exceed the seeds' noise."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from scipy.stats import ttest_ind_from_stats
+
+from skipvae.study.plan import Point, Study
+
+Results = Mapping[str, Any]
+"""What metrics.json of a run holds."""
+
+
+class Metric(NamedTuple):
+    """A column of the table.
+
+    Attributes:
+        key: in metrics.json.
+        title: in the table.
+        digits: after the decimal point; more where the spread would else be lost.
+        better: +1 if larger is better, -1 if smaller is, 0 if neither can be said.
+    """
+
+    key: str
+    title: str
+    digits: int
+    better: int = 0
+
+
+METRICS = (
+    Metric("elbo", "ELBO", 1, better=1),
+    Metric("reconstruction", "recon.", 1),
+    Metric("kl", "KL", 1),
+    Metric("mi", "MI", 2, better=1),
+    Metric("au", "AU", 1, better=1),
+    Metric("nll", "NLL", 1, better=-1),
+    Metric("ppl", "PPL", 1, better=-1),
+    Metric("seconds", "seconds", 0),
+)
+
+SIGNIFICANCE = 0.05
+"""A difference exceeds the seeds' noise if Welch's t test calls it significant at this level."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A metric of one row.
+
+    Attributes:
+        values: one for each seed.
+        stderr: of a single value, over the test examples, where it is known.
+        best: whether it is better than that of every comparable row by more than the seeds' noise.
+    """
+
+    values: tuple[float, ...]
+    stderr: float | None = None
+    best: bool = False
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return fmean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over seeds; None for a single seed."""
+        return stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def spread(self) -> float | None:
+        """What stands behind the ±: the deviation over seeds; for a single seed the standard error."""
+        return self.stderr if self.deviation is None else self.deviation
+
+    def text(self, digits: int, plus_minus: str = " ± ") -> str:
+        """Such as `-112.1 ± 0.3`."""
+        if self.spread is None and self.mean.is_integer():
+            digits = 0
+        return f"{self.mean:.{digits}f}" + ("" if self.spread is None else f"{plus_minus}{self.spread:.{digits}f}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model at one value of each varied quantity.
+
+    Attributes:
+        model: its name.
+        varied: value by quantity, without those that do not apply to it.
+        cells: by the key of the metric.
+    """
+
+    model: str
+    varied: dict[str, Any]
+    cells: dict[str, Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of a study.
+
+    Attributes:
+        quantities: names of what is varied.
+        metrics: the columns: those that any run has.
+        rows: sorted by the varied quantities, then in the order of the study file.
+        spread: what stands behind the ±.
+    """
+
+    quantities: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    rows: tuple[Row, ...]
+    spread: str
+
+
+def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
+    """The table of the runs that have results.
+
+    Args:
+        study: what was run.
+        results: of runs, by the name of their point.
+    """
+    order = [{label: index for index, (label, _) in enumerate(quantity.values)} for quantity in study.quantities]
+    names = [quantity.name for quantity in study.quantities]
+    groups: dict[tuple[int, ...], list[tuple[Point, Results]]] = {}
+    for point in study.points:
+        if point.name in results:
+            place = [index.get(point.varied.get(name), -1) for name, index in zip(names, order, strict=True)]
+            key = (*place, study.models.index(point.model))
+            groups.setdefault(key, []).append((point, results[point.name]))
+    found = [metric for metric in METRICS if any(result.get(metric.key) is not None for result in results.values())]
+    rows = [_row(groups[key], found) for key in sorted(groups)]
+    metrics = [
+        metric._replace(title=_title(metric, list(results.values())), digits=_digits(metric, rows)) for metric in found
+    ]
+    rows = [replace(row, cells=_marked(row, rows, metrics)) for row in rows]
+    spread = f"standard deviation over {len(study.seeds)} seeds" if len(study.seeds) > 1 else "standard error, one seed"
+    return Table(tuple(names), tuple(metrics), tuple(rows), spread)
+
+
+def _row(runs: Sequence[tuple[Point, Results]], metrics: Sequence[Metric]) -> Row:
+    cells = {}
+    for metric in metrics:
+        values = tuple(float(result[metric.key]) for _, result in runs if result.get(metric.key) is not None)
+        if values:
+            cells[metric.key] = Cell(values, runs[0][1].get(f"{metric.key}_stderr"))
+    return Row(runs[0][0].model, runs[0][0].varied, cells)
+
+
+def _title(metric: Metric, results: Sequence[Results]) -> str:
+    """What it is called, and the most that it can be if that is the same in all runs."""
+    ceilings = {result["mi_ceiling"] for result in results if result.get("mi") is not None}
+    units = {len(result["kl_per_dim"]) for result in results if result.get("kl_per_dim")}
+    if metric.key == "mi" and len(ceilings) == 1:
+        return f"MI ≤ {ceilings.pop():.2f}"
+    if metric.key == "au" and len(units) == 1:
+        return f"AU of {units.pop()}"
+    return metric.title
+
+
+def _digits(metric: Metric, rows: Sequence[Row]) -> int:
+    """Enough to show the first digit of the smallest spread, but at most four."""
+    spreads = [cell.spread for row in rows if (cell := row.cells.get(metric.key)) and cell.spread]
+    return min(4, max([metric.digits, *(math.ceil(-math.log10(spread)) for spread in spreads)]))
+
+
+def _marked(row: Row, rows: Sequence[Row], metrics: Sequence[Metric]) -> dict[str, Cell]:
+    """The cells of a row, with a mark on those that are better than in every row it can be compared with."""
+    rivals = [other for other in rows if other is not row and _comparable(row, other)]
+    return {
+        metric.key: replace(
+            row.cells[metric.key],
+            best=bool(rivals)
+            and all(
+                metric.key not in rival.cells or exceeds(row.cells[metric.key], rival.cells[metric.key], metric.better)
+                for rival in rivals
+            ),
+        )
+        for metric in metrics
+        if metric.key in row.cells
+    }
+
+
+def _comparable(row: Row, other: Row) -> bool:
+    return all(row.varied[name] == other.varied[name] for name in row.varied.keys() & other.varied.keys())
+
+
+def exceeds(cell: Cell, other: Cell, better: int) -> bool:
+    """Whether a cell is better than another by more than the noise of the seeds; never with a single seed.
+
+    Example:
+        >>> exceeds(Cell((-90.1, -90.2, -90.0)), Cell((-95.0, -94.8, -95.1)), better=1)
+        True
+        >>> exceeds(Cell((-90.1, -97.2, -92.0)), Cell((-95.0, -94.8, -95.1)), better=1)
+        False
+    """
+    if min(len(cell.values), len(other.values)) < 2 or better * (cell.mean - other.mean) <= 0:
+        return False
+    spreads = stdev(cell.values), stdev(other.values)
+    if not any(spreads):
+        return True  # the t test divides by them
+    sides = ((c.mean, s, len(c.values)) for c, s in zip((cell, other), spreads, strict=True))
+    return bool(ttest_ind_from_stats(*next(sides), *next(sides), equal_var=False).pvalue < SIGNIFICANCE)
