@@ -27,6 +27,17 @@ class BestAndLast(ModelCheckpoint):
         self._interrupted = False
         self._previous_handler: Any = None
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up what is best so far, also where the run folder has moved or now goes by another path."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath), Path(path).name)) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {"dirpath": self.dirpath, **{name: here(state_dict[name]) for name in paths}}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best})
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes over Ctrl-C for the time of training."""
         super().on_train_start(trainer, pl_module)
