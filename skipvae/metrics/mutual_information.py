@@ -16,6 +16,7 @@ from torch import Tensor
 
 from skipvae.metrics.base import DatasetMetric, as_float64
 from skipvae.metrics.means import moments
+from skipvae.posterior import DiagonalGaussian, standard_normal_log_prob
 
 
 class MutualInformationEstimate(NamedTuple):
@@ -53,16 +54,14 @@ def log_aggregated_posterior(
         (N,) nats, float64.
     """
     mean, logvar, z = as_float64(mean), as_float64(logvar), as_float64(z)
-    N, K = mean.shape
     center = mean.mean(0)  # the expanded square below cancels least around zero
     mean, z = mean - center, z - center
-    precision = (-logvar).exp()
-    own = -0.5 * ((z - mean).square() * precision + logvar).sum(1)  # (N,) log q(z_n|x_n) + K/2 log 2 pi
-    peak = -0.5 * (mean.square() * precision + logvar).sum(1)  # (N,)
+    precision, posterior = (-logvar).exp(), DiagonalGaussian(mean, logvar)
+    own, at_zero = posterior.log_prob(z), posterior.log_prob(torch.zeros_like(z))  # (N,)
     one = torch.ones_like(own)
     dtype = torch.float32 if fast else torch.float64
     samples = torch.column_stack((z.square(), z, one, -own)).to(dtype)  # (N, 2K + 2)
-    components = torch.column_stack((-0.5 * precision, mean * precision, peak, one)).to(dtype)
+    components = torch.column_stack((-0.5 * precision, mean * precision, at_zero, one)).to(dtype)
 
     total = torch.zeros_like(own)  # (N,) sum_m q(z_n|x_m) / q(z_n|x_n)
     with _full_precision(samples.device.type):
@@ -73,19 +72,22 @@ def log_aggregated_posterior(
                     log_ratio.diagonal().zero_()
                 # exp is many times slower where it underflows, and e^-80 adds nothing
                 total[i * block_size :][: len(rows)] += log_ratio.clamp_(min=-80).exp_().sum(1)
-    return own + total.log() - math.log(N) - 0.5 * K * math.log(2 * math.pi)
+    return own + total.log() - math.log(len(mean))
 
 
 @contextmanager
 def _full_precision(device_type: str) -> Iterator[None]:
-    """Float32 products in true float32, whatever autocast or TF32 would make of them."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    """Float32 products in true float32, whatever autocast, TF32 or bf16 settings would make of them."""
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
     try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
         with torch.autocast(device_type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(precision)
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
 
 
 def mutual_information(
@@ -110,7 +112,7 @@ def mutual_information(
         that it is made of.
 
     Raises:
-        ValueError: if the shapes are not all the same (N, K) with N >= 1.
+        ValueError: if the shapes are not all the same (N, K) with N >= 1, or if the estimate is not finite.
 
     Example:
         >>> collapsed = torch.zeros(4, 2)
@@ -122,10 +124,12 @@ def mutual_information(
         shapes = ", ".join(str(tuple(t.shape)) for t in (mean, logvar, z))
         raise ValueError(f"mean, logvar and z must have one shape (N, K) with N >= 1, got {shapes}")
     mean, logvar, z = as_float64(mean), as_float64(logvar), as_float64(z)
-    kl = 0.5 * (mean.square() + logvar.expm1() - logvar).sum(1)  # (N,)
-    log_prior = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
-    log_ratio = log_aggregated_posterior(mean, logvar, z, fast=fast, block_size=block_size) - log_prior
+    kl = DiagonalGaussian(mean, logvar).kl().sum(1)  # (N,)
+    log_q = log_aggregated_posterior(mean, logvar, z, fast=fast, block_size=block_size)
+    log_ratio = log_q - standard_normal_log_prob(z)  # (N,)
     information = moments(kl - log_ratio)
+    if not information.mean.isfinite():
+        raise ValueError("no finite estimate: mean, logvar and z must be finite, and z drawn from q(z|x)")
     return MutualInformationEstimate(
         mi=information.mean,
         stderr=information.standard_error,

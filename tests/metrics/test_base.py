@@ -1,0 +1,80 @@
+"""States merge exactly: two processes give what one gives, however the examples are spread over them."""
+
+import sys
+from datetime import timedelta
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from skipvae.metrics import ActiveUnits, AggregatedPosteriorKL, DatasetMean, KLPerDimension, MutualInformation
+
+N, K = 50, 4
+SPREADS = {
+    "uneven batches": ([[7, 1, 12], [30]]),
+    "one process without any": ([[], [20, 30]]),
+    "the first has all": ([[49, 1], []]),
+    "empty batches": ([[0], [20, 0, 30]]),
+}
+
+
+def posteriors():
+    generator = torch.Generator().manual_seed(0)
+    mean, logvar, epsilon = torch.randn(3, N, K, generator=generator)
+    return mean * torch.tensor([0.0, 0.05, 1.0, 2.0]), logvar, mean + (0.5 * logvar).exp() * epsilon
+
+
+def update_all(batches):
+    metrics = {m.__class__.__name__: m for m in (ActiveUnits(), MutualInformation(), AggregatedPosteriorKL())}
+    metrics |= {"DatasetMean": DatasetMean(), "KLPerDimension": KLPerDimension()}
+    for mean, logvar, z in batches:
+        metrics["ActiveUnits"].update(mean)
+        metrics["MutualInformation"].update(mean, logvar, z)
+        metrics["AggregatedPosteriorKL"].update(mean, logvar, z)
+        metrics["DatasetMean"].update(logvar.sum(1))
+        metrics["KLPerDimension"].update(mean**2)
+    return metrics
+
+
+def results(metrics):
+    return {name: metric.compute() for name, metric in metrics.items()} | {
+        "variances": metrics["ActiveUnits"].variances(),
+        "standard_error": metrics["DatasetMean"].standard_error(),
+        "estimate": metrics["MutualInformation"].estimate(),
+    }
+
+
+def split(sizes, start):
+    tensors = [t[start : start + sum(sizes)] for t in posteriors()]
+    return list(zip(*(t.split(sizes) for t in tensors), strict=True)) if sizes else []
+
+
+def process(rank, folder):
+    store, timeout = f"file://{folder}/store", timedelta(seconds=60)
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timeout)
+    merged = {}
+    for name, spread in SPREADS.items():
+        start = sum(spread[0]) if rank else 0
+        metrics = update_all(split(spread[rank], start))
+        merged[name] = results(metrics)
+        for metric in metrics.values():  # what one process has seen is its own again
+            assert sum(len(row) for row in metric.rows) == (
+                sum(spread[rank]) if isinstance(metric, MutualInformation) else bool(sum(spread[rank]))
+            )
+    lonely = ActiveUnits()
+    with pytest.raises(ValueError, match="no examples"):
+        lonely.compute()
+    torch.save(merged, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_two_processes_give_what_one_gives(tmp_path):
+    method = "fork" if sys.platform == "linux" else "spawn"  # a spawned process imports everything anew
+    mp.start_processes(process, args=(tmp_path,), nprocs=2, start_method=method)
+    one = results(update_all(split([N], 0)))
+    for rank in range(2):
+        both = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
+        for name in SPREADS:
+            torch.testing.assert_close(both[name], one, atol=1e-12, rtol=1e-12, msg=lambda m, n=name: f"{n}: {m}")

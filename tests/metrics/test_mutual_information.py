@@ -1,0 +1,216 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.distributions import Normal, kl_divergence
+
+from skipvae.metrics import AggregatedPosteriorKL, MutualInformation, log_aggregated_posterior, mutual_information
+
+
+def channel(num_examples, latent_dim, noise, seed=0):
+    """q(z|x) = N(x, noise^2) of x ~ N(0, 1 - noise^2), so that q(z) = p(z) and I(x; z) = -K ln noise."""
+    generator = torch.Generator().manual_seed(seed)
+    x, epsilon = torch.randn(2, num_examples, latent_dim, generator=generator, dtype=torch.double)
+    mean = x * math.sqrt(1 - noise**2)
+    return mean, torch.full_like(mean, 2 * math.log(noise)), mean + noise * epsilon
+
+
+def any_posteriors(num_examples, latent_dim, seed, spread=1.0, offset=0.0):
+    """Posteriors of all widths, and a sample of each."""
+    generator = torch.Generator().manual_seed(seed)
+    mean, logvar, epsilon = torch.randn(3, num_examples, latent_dim, generator=generator, dtype=torch.double)
+    mean, logvar = offset + spread * mean, 2 * logvar - 2
+    return mean, logvar, mean + (0.5 * logvar).exp() * epsilon
+
+
+def double_loop(mean, logvar, z):
+    """The definition, one pair at a time."""
+    posteriors = [Normal(m, (0.5 * v).exp()) for m, v in zip(mean, logvar, strict=True)]
+    prior = Normal(torch.zeros_like(mean[0]), torch.ones_like(mean[0]))
+    mi = 0.0
+    for z_n, posterior in zip(z, posteriors, strict=True):
+        log_q = torch.stack([q.log_prob(z_n).sum() for q in posteriors]).logsumexp(0) - math.log(len(posteriors))
+        mi += kl_divergence(posterior, prior).sum() - (log_q - prior.log_prob(z_n).sum())
+    return mi / len(mean)
+
+
+def loop(mean, logvar, z):
+    """log q(z_n), one sample at a time."""
+    components = Normal(mean, (0.5 * logvar).exp())
+    return torch.stack([components.log_prob(z_n).sum(1).logsumexp(0) for z_n in z]) - math.log(len(mean))
+
+
+@pytest.mark.parametrize(("latent_dim", "noise"), [(1, 0.9), (1, 0.1), (2, 0.5), (8, 0.9)])
+def test_linear_gaussian_channel(latent_dim, noise):
+    estimate = mutual_information(*channel(4000, latent_dim, noise))
+    truth = -latent_dim * math.log(noise)
+    # the finite mixture counts each sample's own component: a bias of order E[q(z|x) / q(z)] / N
+    bias = (1 / noise) ** latent_dim / 4000
+    assert 0 < estimate.stderr < 0.05
+    assert abs(estimate.mi - truth) < 4 * estimate.stderr + bias
+    assert abs(estimate.aggregated_kl) < 4 * estimate.stderr + bias  # q(z) is the prior
+
+
+def test_standard_error_is_that_of_repetitions():
+    estimates = [mutual_information(*channel(300, 2, 0.5, seed)) for seed in range(200)]
+    spread = torch.stack([e.mi for e in estimates]).std()
+    claimed = torch.stack([e.stderr for e in estimates]).mean()
+    assert claimed == pytest.approx(
+        float(spread), rel=0.2
+    )  # four times the relative error of a deviation, 1 / sqrt(2 * 200)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**31), num_examples=st.integers(1, 12), latent_dim=st.integers(1, 5))
+def test_agrees_with_the_definition(seed, num_examples, latent_dim):
+    posteriors = any_posteriors(num_examples, latent_dim, seed)
+    assert mutual_information(*posteriors).mi == pytest.approx(float(double_loop(*posteriors)), abs=1e-9)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 32])
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_exact_at_every_width_and_far_from_zero(latent_dim, offset):
+    posteriors = any_posteriors(300, latent_dim, seed=1, offset=offset)
+    log_q = log_aggregated_posterior(*posteriors)
+    torch.testing.assert_close(log_q, loop(*posteriors), atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("std", [0.9, 0.1, 0.01])
+@pytest.mark.parametrize("latent_dim", [1, 32])
+def test_fast_is_as_near_as_it_says(std, latent_dim):
+    posteriors = channel(500, latent_dim, std)
+    error = (log_aggregated_posterior(*posteriors, fast=True) - log_aggregated_posterior(*posteriors)).abs()
+    assert error.max() < (1e-2 if std == 0.01 else 1e-4)
+    assert error.mean() < (1e-3 if std == 0.01 else 1e-5)
+
+
+def test_fast_is_not_made_coarse_by_autocast():
+    posteriors = channel(200, 8, 0.5)
+    expected = log_aggregated_posterior(*posteriors, fast=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(log_aggregated_posterior(*posteriors, fast=True), expected)
+        assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+        assert torch.is_autocast_enabled("cpu")
+
+
+def test_fast_leaves_the_precision_of_products_as_it_was():
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = [b.fp32_precision for b in backends]
+    try:
+        backends[0].fp32_precision, backends[1].fp32_precision = "tf32", "bf16"
+        log_aggregated_posterior(*channel(10, 2, 0.5), fast=True)
+        assert [b.fp32_precision for b in backends] == ["tf32", "bf16"]
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("block_size", [1, 7, 50, 99, 100, 1000])
+def test_the_block_size_does_not_matter(block_size, fast):
+    posteriors = any_posteriors(100, 3, seed=2)
+    blocked = log_aggregated_posterior(*posteriors, fast=fast, block_size=block_size)
+    whole = log_aggregated_posterior(*posteriors, fast=fast)
+    torch.testing.assert_close(blocked, whole, atol=1e-4 if fast else 1e-11, rtol=0)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**31), spread=st.floats(0.0, 100.0))
+def test_mi_is_at_most_ln_n_and_at_least_zero_up_to_noise(seed, spread):
+    estimate = mutual_information(*any_posteriors(200, 4, seed, spread))
+    assert -6 * estimate.stderr <= estimate.mi <= estimate.ceiling + 6 * estimate.stderr
+    assert estimate.ceiling == math.log(200)
+    torch.testing.assert_close(estimate.mi, estimate.kl - estimate.aggregated_kl)
+
+
+def test_at_the_ceiling_when_no_posteriors_overlap():
+    n, latent_dim, noise = 2000, 6, 0.01
+    estimate = mutual_information(*channel(n, latent_dim, noise))
+    assert abs(estimate.mi - math.log(n)) < 4 * estimate.stderr
+
+
+def test_zero_when_the_posterior_ignores_the_data():
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(500, 3, generator=generator, dtype=torch.double)
+    prior = torch.zeros(500, 3)
+    assert mutual_information(prior, prior, z).mi.abs() < 1e-12
+    elsewhere = mutual_information(prior + 2, prior - 1, 2 + math.exp(-0.5) * z)  # the same q(z|x) for all, not p(z)
+    assert 0 < elsewhere.mi.abs() < 4 * elsewhere.stderr
+    assert elsewhere.kl > 5
+
+
+def test_one_example_says_nothing():
+    estimate = mutual_information(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, 2))
+    assert estimate.ceiling == 0
+    assert estimate.mi == 0
+    assert estimate.stderr.isnan()
+
+
+def test_one_dimension_that_a_collapsed_one_joins_tells_no_more():
+    mean, logvar, z = channel(500, 1, 0.5)
+    collapsed = torch.randn(500, 1, generator=torch.Generator().manual_seed(1), dtype=torch.double)
+    padded = [torch.cat([t, extra], 1) for t, extra in ((mean, 0 * mean), (logvar, 0 * mean), (z, collapsed))]
+    torch.testing.assert_close(mutual_information(*padded).mi, mutual_information(mean, logvar, z).mi)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+def test_low_precision_input_gives_a_float64_estimate_near_by(dtype, tolerance):
+    posteriors = channel(1000, 2, 0.5)
+    rounded = mutual_information(*(t.to(dtype) for t in posteriors))
+    assert rounded.mi.dtype == torch.float64
+    assert rounded.mi == pytest.approx(float(mutual_information(*posteriors).mi), abs=tolerance)
+
+
+def test_metric_agrees_with_the_function_on_uneven_batches():
+    posteriors = any_posteriors(100, 3, seed=3)
+    metric = MutualInformation()
+    for batch in zip(*(t.split([1, 60, 0, 39]) for t in posteriors), strict=True):
+        metric.update(*batch)
+    expected = mutual_information(*posteriors)
+    torch.testing.assert_close(metric.compute(), expected.mi, atol=1e-10, rtol=0)
+    torch.testing.assert_close(metric.estimate(), expected, atol=1e-10, rtol=0)
+
+
+def test_forward_measures_the_batch_and_adds_it():
+    posteriors = any_posteriors(100, 3, seed=4)
+    metric, other = MutualInformation(), MutualInformation()
+    for batch in zip(*(t[:70].split(40) for t in posteriors), strict=True):
+        torch.testing.assert_close(metric(*batch), mutual_information(*batch).mi)
+    other.update(*(t[70:] for t in posteriors))
+    metric.merge_state(other)
+    torch.testing.assert_close(metric.compute(), mutual_information(*posteriors).mi)
+
+
+def test_aggregated_kl_is_the_estimates_part():
+    posteriors = any_posteriors(100, 3, seed=5)
+    metric = AggregatedPosteriorKL()
+    metric.update(*posteriors)
+    assert metric.compute() == mutual_information(*posteriors).aggregated_kl == metric.estimate().aggregated_kl
+
+
+def test_the_work_is_done_once_until_the_next_update(monkeypatch):
+    calls, summarise = [], MutualInformation._summarise
+    monkeypatch.setattr(MutualInformation, "_summarise", lambda self: calls.append(1) or summarise(self))
+    metric = MutualInformation()
+    metric.update(*any_posteriors(10, 2, seed=6))
+    metric.estimate(), metric.compute(), metric.estimate()
+    assert len(calls) == 1
+    metric.update(*any_posteriors(10, 2, seed=7))
+    assert metric.estimate().ceiling == math.log(20)
+    assert len(calls) == 2
+
+
+def test_bad_input_is_named():
+    a, b = torch.zeros(3, 2), torch.zeros(3, 1)
+    with pytest.raises(ValueError, match=r"one shape \(B, K\), got \(3, 2\), \(3, 2\), \(3, 1\)"):
+        MutualInformation().update(a, a, b)
+    with pytest.raises(ValueError, match=r"one shape \(N, K\) with N >= 1, got \(0, 2\)"):
+        mutual_information(a[:0], a[:0], a[:0])
+    metric = MutualInformation()
+    metric.update(a, a * math.nan, a)
+    with pytest.raises(ValueError, match="MutualInformation was given values that are NaN or infinite"):
+        metric.compute()
+    with pytest.raises(ValueError, match="z drawn from q"):
+        mutual_information(torch.randn(9, 2), a[:1].expand(9, 2) - 40, torch.zeros(9, 2) + torch.randn(9, 1))
