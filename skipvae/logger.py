@@ -1,6 +1,7 @@
 """Where a run goes, and what TensorBoard shows of its settings."""
 
 from argparse import Namespace
+from collections.abc import Mapping
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,11 @@ class RunLogger(TensorBoardLogger):
             self.experiment._get_file_writer().add_summary(summary)
         if metrics:
             self.log_metrics(metrics, step)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Writes scalars; not the epoch that Lightning adds to each, which would be the first thing on every page."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
     @rank_zero_only
     def log_graph(self, model: LightningModule, input_array: Any = None) -> None:  # type: ignore[override]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from pytorch_lightning import LightningModule, Trainer
 
 from skipvae.callbacks.pictures import Pictures
@@ -16,8 +16,9 @@ from skipvae.callbacks.pictures import Pictures
 class LatentPictures(Pictures):
     """Shows collapse dimension by dimension, and the posterior means of validation data in the embedding projector.
 
-    - latents/kl_per_dim: a histogram, and a bar for each dimension.
-    - latents/variance: variance of each posterior mean over the data, with the threshold of an active unit.
+    - latents/dimensions: the KL of each dimension, and the variance of its posterior mean over the data with the
+      threshold of an active unit.
+    - latents/kl_per_dim: a histogram of the former.
     - latents/posterior_means, at the end of training: points in the projector with labels and, for images, thumbnails.
 
     Models without z draw nothing.
@@ -38,10 +39,8 @@ class LatentPictures(Pictures):
         if not kl or not all(map(math.isfinite, kl)):
             return
         writer.add_histogram("latents/kl_per_dim", np.asarray(kl), step)
-        picture = bars(kl, "KL to the prior (nats)")
-        writer.add_image("latents/kl_per_dim", picture, step, dataformats="HWC")
-        picture = bars(results["variance_per_dim"], "variance of the posterior mean", results["au_threshold"])
-        writer.add_image("latents/variance", picture, step, dataformats="HWC")
+        picture = bars(kl, results["variance_per_dim"], results["au_threshold"])
+        writer.add_image("latents/dimensions", picture, step, dataformats="HWC")
 
     def draw_last(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
         """Puts the posterior means (N, K) of the kept validation data into the projector."""
@@ -63,25 +62,27 @@ class LatentPictures(Pictures):
         )
 
 
-def bars(values: list[float], title: str, threshold: float | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture (height, width, 3) with one bar per latent dimension; a threshold is a line on a logarithmic axis.
+def bars(kl: list[float], variance: list[float], threshold: float = 0.01) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture (height, width, 3) of the KL and of the variance of the posterior mean of each latent dimension.
 
     Example:
-        >>> bars([0.1, 2.0], "KL").shape
-        (300, 600, 3)
+        >>> bars([0.1, 2.0], [0.001, 0.9]).shape
+        (450, 600, 3)
     """
-    figure = Figure(figsize=(6, 3), dpi=100, layout="constrained")  # not pyplot, which keeps what is not closed
-    axes = figure.subplots()
-    if threshold is None:
-        axes.bar(range(len(values)), values)
-    else:
-        axes.bar(range(len(values)), values, color=["C0" if value > threshold else "C7" for value in values])
-        axes.axhline(threshold, color="C3", linestyle="--", label=f"active above {threshold:g}")
-        axes.set_yscale("log")
-        axes.legend()
-    axes.set_xlabel("latent dimension")
-    axes.set_title(title)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure = Figure(figsize=(6, 4.5), dpi=100)  # not pyplot, which keeps what is not closed
+    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.11, top=0.94, hspace=0.4)
+    rate, spread = figure.subplots(2, 1)
+    rate.bar(range(len(kl)), kl)
+    rate.set_title("KL to the prior (nats)", fontsize="medium")
+    spread.bar(range(len(variance)), variance, color=["C0" if value > threshold else "C7" for value in variance])
+    spread.axhline(threshold, color="C3", linestyle="--")
+    spread.set_title(f"variance of the posterior mean, active above {threshold:g}", fontsize="medium")
+    spread.set_yscale("log")
+    spread.set_ylim(threshold / 100, max(2.0, *variance))
+    spread.yaxis.set_minor_locator(NullLocator())
+    spread.set_xlabel("latent dimension")
+    for axes in (rate, spread):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -58,7 +58,10 @@ class PredictionWriter(Callback):
         trainer.strategy.barrier("predictions")
         if trainer.is_global_zero:
             parts = [_part(path, rank) for rank in range(1, trainer.world_size)]
-            rows = np.concatenate([table for table in (rows, *map(np.load, parts)) if len(table)])
+            tables = [table for table in (rows, *map(np.load, parts)) if len(table)]
+            if not tables:
+                raise ValueError("there are no examples to predict: check the data")
+            rows = np.concatenate(tables)
             _write(path, rows[rows[:, 0].argsort(kind="stable")])
             for part in parts:
                 part.unlink()

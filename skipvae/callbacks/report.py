@@ -10,6 +10,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -54,7 +55,7 @@ class Report(Callback):
         if not trainer.is_global_zero:
             return
         self._print(trainer, pl_module, "test")
-        if folder is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if folder is not None and trainer.loggers and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             path = Path(folder) / "metrics.json"
             with atomic_write(path) as file:
                 json.dump(self._record(trainer, pl_module, seconds), file, indent=2, allow_nan=False)
@@ -113,21 +114,20 @@ def describe(model: Any) -> dict[str, Any]:
 
 def table(results: Mapping[str, Any], stage: str, num_importance_samples: int | None = None) -> Table:
     """The results of an evaluation as a table: metric, value and standard error, meaning."""
-    num_examples = results.get("num_examples", 0)
-    found = Table(title=f"{stage}: {num_examples:,} examples, nats per example", title_justify="left")
-    found.add_column("metric")
+    num_examples, num_units = results.get("num_examples", 0), len(results.get("kl_per_dim", []))
+    found = Table(title=f"{stage}: {num_examples:,} examples, nats per example", title_justify="left", box=SIMPLE)
+    found.add_column("metric", no_wrap=True)
     found.add_column("value", justify="right", no_wrap=True)
     found.add_column("meaning")
     meanings = {
-        "elbo": "evidence lower bound: higher is better",
-        "reconstruction": "log-likelihood of the data given z",
-        "kl": "what z costs: KL(q(z|x) || p(z))",
-        "mi": f"mutual information, at most ln {num_examples} = {results.get('mi_ceiling', math.nan):.2f}",
-        "aggregated_kl": "KL(q(z) || p(z)): distance of the aggregated posterior from the prior",
-        "au": f"active units of {len(results.get('kl_per_dim', []))}: "
-        f"variance of the posterior mean above {results.get('au_threshold', 0):g}",
-        "nll": f"-log p(x), at most; by {num_importance_samples} importance samples: lower is better",
-        "ppl": "perplexity per token: lower is better",
+        "elbo": "evidence lower bound, higher is better",
+        "reconstruction": "log-likelihood of x given z",
+        "kl": "KL(q(z|x) || p(z)): what z costs",
+        "mi": f"mutual information (at most ln N = {results.get('mi_ceiling', math.nan):.2f})",
+        "aggregated_kl": "KL(q(z) || p(z)), all x taken together",
+        "au": f"active units of {num_units} (variance above {results.get('au_threshold', 0):g})",
+        "nll": f"-log p(x) at most ({num_importance_samples} samples of z)",
+        "ppl": "perplexity per token, lower is better",
     }
     for name, meaning in meanings.items():
         if name in results:
