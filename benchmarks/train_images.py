@@ -1,0 +1,284 @@
+"""Training a VAE with fully connected networks: our Trainer.fit against a bare loop, the published style, and pythae.
+
+    python benchmarks/train_images.py --hidden_dim 1024 --batch_size 50
+
+All contenders train networks of the same size on the same grey digits, binarised anew at every batch, with Adam and
+gradient norms clipped at 5. They take turns, round by round, and only steps in the middle of a fit are timed: ours
+runs with the default logger, progress bar, checkpoints and pictures. pythae takes part where it is installed.
+`--bf16_elbo` trains in float32 and in bf16-mixed for some epochs and compares the validation ELBO over three seeds.
+"""
+
+import argparse
+import contextlib
+import io
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from pytorch_lightning.callbacks import TQDMProgressBar
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from datamodules import MNISTDigitsDataModule
+from skipvae import VAE
+from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, LinearKLAnnealing
+from skipvae.decoders import MLPDecoder
+from skipvae.encoders import MLPEncoder
+from skipvae.logger import RunLogger
+
+K = 20
+
+
+class Published(nn.Module):
+    """The published style in plain PyTorch: probabilities first, then their cross-entropy, concatenation-free."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.enc1, self.enc2 = nn.Linear(784, hidden), nn.Linear(hidden, hidden)
+        self.mean, self.logvar = nn.Linear(hidden, K), nn.Linear(hidden, K)
+        self.dec0, self.out = nn.Linear(K, hidden), nn.Linear(hidden, 784)
+        self.dec = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = F.relu(self.enc2(F.relu(self.enc1(x.view(-1, 784)))))
+        mean, logvar = self.mean(h), self.logvar(h)
+        h = self.dec0(mean + torch.exp(0.5 * logvar) * torch.randn_like(mean))
+        for layer in self.dec:
+            h = F.relu(layer(h))
+        return torch.sigmoid(self.out(h)), mean, logvar
+
+
+def our_model(hidden: int) -> VAE:
+    return VAE(MLPEncoder(K, hidden_dim=hidden), MLPDecoder(K, hidden_dim=hidden))
+
+
+def our_data(batch_size: int) -> MNISTDigitsDataModule:
+    data = MNISTDigitsDataModule(batch_size=batch_size)
+    data.setup()
+    return data
+
+
+class Stopwatch(Callback):
+    """Times the steps after the first few of a fit."""
+
+    def __init__(self, warmup: int, steps: int) -> None:
+        self.warmup, self.steps, self.started, self.seconds = warmup, steps, 0.0, 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
+        if trainer.global_step == self.warmup:
+            self.started = time.perf_counter()
+        if trainer.global_step == self.warmup + self.steps - 1:
+            self.seconds = (time.perf_counter() - self.started) / (self.steps - 1)
+
+
+def ours(hidden: int, batch_size: int, steps: int, precision: str) -> Callable[[], float]:
+    data, model = our_data(batch_size), our_model(hidden)
+
+    def measure() -> float:
+        watch = Stopwatch(10, steps)
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            trainer = Trainer(
+                logger=RunLogger(folder),
+                callbacks=[
+                    BestAndLast(),
+                    ImageGrids(),
+                    LatentPictures(),
+                    LinearKLAnnealing(warmup_steps=100),
+                    TQDMProgressBar(25),
+                    watch,
+                ],
+                gradient_clip_val=5.0,
+                max_steps=steps + 12,
+                limit_val_batches=0,
+                precision=precision,
+                accelerator="cpu",
+                enable_model_summary=False,
+            )
+            trainer.fit(model, data)
+        return watch.seconds
+
+    return measure
+
+
+def bare(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
+    data, model = our_data(batch_size), our_model(hidden)
+    loader, optimizer = data.train_dataloader(), torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+
+    def step(batch: tuple[Tensor, ...]) -> None:
+        loss = model.loss(batch[0])["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+
+    return lambda: timed(step, loader, steps)
+
+
+def published(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
+    train = our_data(batch_size).load().train
+    loader = DataLoader(TensorDataset(train.images / 255, train.labels), batch_size, shuffle=True)
+    model = Published(hidden)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step(batch: tuple[Tensor, ...]) -> None:
+        x = torch.bernoulli(batch[0])
+        probabilities, mean, logvar = model(x)
+        reconstruction = F.binary_cross_entropy(probabilities, x.view(-1, 784), reduction="sum")
+        kl = -0.5 * torch.sum(1 + logvar - mean.pow(2) - logvar.exp())
+        loss = (reconstruction + kl) / len(x)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        loss.item()  # the published code prints it
+
+    return lambda: timed(step, loader, steps)
+
+
+def pythae(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
+    """pythae's own trainer and VAE, with networks of our size; its callbacks and evaluation switched off."""
+    from pythae.data.datasets import BaseDataset  # type: ignore[import-not-found]
+    from pythae.models import VAE as PythaeVAE  # type: ignore[import-not-found]  # noqa: N811
+    from pythae.models import VAEConfig
+    from pythae.models.base.base_utils import ModelOutput  # type: ignore[import-not-found]
+    from pythae.models.nn import BaseDecoder, BaseEncoder  # type: ignore[import-not-found]
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig  # type: ignore[import-not-found]
+
+    plain = Published(hidden)
+
+    class PlainEncoder(BaseEncoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.ModuleList([plain.enc1, plain.enc2, plain.mean, plain.logvar])
+
+        def forward(self, x: Tensor) -> object:
+            enc1, enc2, mean, logvar = self.net
+            h = F.relu(enc2(F.relu(enc1(x.reshape(-1, 784)))))
+            return ModelOutput(embedding=mean(h), log_covariance=logvar(h))
+
+    class PlainDecoder(BaseDecoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.ModuleList([plain.dec0, *plain.dec, plain.out])
+
+        def forward(self, z: Tensor) -> object:
+            first, *hidden_layers, out = self.net
+            h = first(z)
+            for layer in hidden_layers:
+                h = F.relu(layer(h))
+            return ModelOutput(reconstruction=torch.sigmoid(out(h)))
+
+    train = our_data(batch_size).load().train
+    folder = tempfile.mkdtemp()
+    model = PythaeVAE(
+        VAEConfig(input_dim=(1, 28, 28), latent_dim=K, reconstruction_loss="bce"), PlainEncoder(), PlainDecoder()
+    )
+    trainer = BaseTrainer(
+        model,
+        BaseDataset((train.images / 255).round(), train.labels),
+        training_config=BaseTrainerConfig(
+            folder, per_device_train_batch_size=batch_size, num_epochs=1, learning_rate=1e-3, no_cuda=True
+        ),
+    )
+    trainer.prepare_training()
+    per_epoch = len(trainer.train_loader)
+
+    def measure() -> float:
+        epochs = max(1, steps // per_epoch)
+        start = time.perf_counter()
+        for epoch in range(epochs):
+            trainer.train_step(epoch + 1)
+        return (time.perf_counter() - start) / (epochs * per_epoch)
+
+    return measure
+
+
+def timed(step: Callable[[tuple[Tensor, ...]], None], loader: object, steps: int, warmup: int = 10) -> float:
+    def batches() -> Iterator[tuple[Tensor, ...]]:
+        while True:
+            yield from loader  # type: ignore[misc]
+
+    stream = batches()
+    for _ in range(warmup):
+        step(next(stream))
+    start = time.perf_counter()
+    for _ in range(steps):
+        step(next(stream))
+    return (time.perf_counter() - start) / steps
+
+
+def bf16_elbo(hidden: int, batch_size: int, epochs: int) -> None:
+    """Validation ELBO after the same epochs in float32 and in bf16-mixed."""
+    for precision in ("32-true", "bf16-mixed"):
+        elbos = []
+        for seed in (1, 2, 3):
+            seed_everything(seed, verbose=False)
+            model = our_model(hidden)
+            trainer = Trainer(
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                gradient_clip_val=5.0,
+                max_epochs=epochs,
+                precision=precision,
+                accelerator="cpu",
+            )
+            trainer.fit(model, MNISTDigitsDataModule(batch_size=batch_size, seed=seed))
+            elbos.append(model.results["elbo"])
+        mean, sd = statistics.mean(elbos), statistics.stdev(elbos)
+        print(f"{precision:12s} validation ELBO after {epochs} epochs: {mean:.2f} +- {sd:.2f} (3 seeds)", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hidden_dim", type=int, default=1024)
+    parser.add_argument("--batch_size", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=60, help="timed steps in a round")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no_bf16", action="store_true", help="leave bf16-mixed out")
+    parser.add_argument("--bf16_elbo", type=int, default=0, metavar="EPOCHS", help="compare the ELBO of bf16 instead")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    torch.set_num_threads(arguments.threads)
+    if arguments.bf16_elbo:
+        bf16_elbo(arguments.hidden_dim, arguments.batch_size, arguments.bf16_elbo)
+        return
+
+    sizes = (arguments.hidden_dim, arguments.batch_size, arguments.steps)
+    contenders = {
+        "ours, Trainer.fit": ours(*sizes, "32-true"),
+        "bare loop": bare(*sizes),
+        "published style": published(*sizes),
+    }
+    if not arguments.no_bf16:
+        contenders["ours, bf16-mixed"] = ours(*sizes, "bf16-mixed")
+    with contextlib.suppress(ModuleNotFoundError):
+        contenders["pythae"] = pythae(*sizes)
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(arguments.rounds):
+        for name, measure in contenders.items():
+            with contextlib.redirect_stderr(io.StringIO()):
+                times[name].append(measure() * 1e3)
+
+    print(f"hidden {sizes[0]}, batch {sizes[1]}, {arguments.threads} thread(s), torch {torch.__version__}")
+    print(f"{'':20s}{'ms/step':>9s}   time relative to ours: median [min..max over {arguments.rounds} rounds]")
+    reference = times["ours, Trainer.fit"]
+    for name, values in times.items():
+        ratios = [value / ours_value for value, ours_value in zip(values, reference, strict=True)]
+        low, high = min(ratios), max(ratios)
+        print(f"{name:20s}{statistics.median(values):9.2f}   {statistics.median(ratios):.2f} [{low:.2f}..{high:.2f}]")
+    overhead = statistics.median(a - b for a, b in zip(reference, times["bare loop"], strict=True))
+    print(f"overhead of Trainer.fit with all defaults over the bare loop: {overhead:.2f} ms a step (median)")
+
+
+if __name__ == "__main__":
+    main()
