@@ -1,0 +1,214 @@
+from itertools import islice
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from datamodules.batches import InMemoryLoader, SequentialBatches, ShuffledBatches, TrainingLoader
+
+sizes = {"num_examples": st.integers(1, 60), "batch_size": st.integers(1, 9), "world_size": st.integers(1, 4)}
+
+
+@given(**sizes, seed=st.integers(0, 5), epoch=st.integers(0, 3))
+def test_training_batches_of_several_processes_are_the_parts_of_global_ones(
+    num_examples, batch_size, world_size, seed, epoch
+):
+    if num_examples < batch_size * world_size:
+        with pytest.raises(ValueError, match="batch_size"):
+            ShuffledBatches(num_examples, batch_size, seed, 0, world_size)
+        return
+    ranks = [ShuffledBatches(num_examples, batch_size, seed, rank, world_size) for rank in range(world_size)]
+    whole = ShuffledBatches(num_examples, batch_size * world_size, seed)
+    for batches in [*ranks, whole]:
+        batches.set_epoch(epoch)
+    parts = [list(batches) for batches in ranks]
+    assert {len(batches) for batches in ranks} == {len(part) for part in parts} == {len(whole)}
+    assert all(index.shape == (batch_size,) for part in parts for index in part)
+    assert [torch.cat(batch).tolist() for batch in zip(*parts, strict=True)] == [index.tolist() for index in whole]
+    seen = torch.cat(list(whole))
+    assert len(seen.unique()) == len(seen) > num_examples - batch_size * world_size
+    assert seen.max() < num_examples
+
+
+def test_every_epoch_and_seed_has_its_own_order():
+    batches = ShuffledBatches(100, 100, seed=0)
+    first = next(iter(batches))
+    assert next(iter(batches)).equal(first)
+    batches.set_epoch(1)
+    assert not next(iter(batches)).equal(first)
+    assert not next(iter(ShuffledBatches(100, 100, seed=1))).equal(first)
+
+
+@given(**sizes)
+def test_evaluation_batches_are_dealt_whole_and_never_padded(num_examples, batch_size, world_size):
+    whole = [index.tolist() for index in SequentialBatches(num_examples, batch_size)]
+    assert [example for batch in whole for example in batch] == list(range(num_examples))
+    if len(whole) < world_size:
+        with pytest.raises(ValueError, match="eval_batch_size"):
+            SequentialBatches(num_examples, batch_size, 0, world_size)
+        return
+    for rank in range(world_size):
+        batches = SequentialBatches(num_examples, batch_size, rank, world_size)
+        part = [index.tolist() for index in batches]
+        assert len(batches) == len(part)
+        assert part == whole[rank::world_size]
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_batches_hold_at_least_one_example(batch_size):
+    with pytest.raises(ValueError, match="batch_size"):
+        ShuffledBatches(10, batch_size, seed=0)
+    with pytest.raises(ValueError, match="batch_size"):
+        SequentialBatches(10, batch_size)
+
+
+def make_loader(num_examples: int = 23, batch_size: int = 4, seed: int = 0) -> TrainingLoader[torch.Tensor]:
+    """5 batches an epoch, each the epoch and then the examples."""
+    return TrainingLoader(
+        lambda index, epoch: torch.cat([torch.tensor([epoch]), index]), ShuffledBatches(num_examples, batch_size, seed)
+    )
+
+
+def rows(batches) -> list[list[int]]:
+    return [batch.tolist() for batch in batches]
+
+
+def test_evaluation_starts_from_the_first_batch_every_time():
+    loader = InMemoryLoader(lambda index, epoch: index, SequentialBatches(5, 2))
+    next(iter(loader))
+    assert rows(loader) == rows(loader) == [[0, 1], [2, 3], [4]]
+    assert len(loader) == 3
+
+
+def test_training_goes_through_the_epochs_in_turn():
+    expected = []
+    batches = ShuffledBatches(23, 4, 0)
+    for epoch in range(3):
+        batches.set_epoch(epoch)
+        expected += [[epoch, *index.tolist()] for index in batches]
+    loader = make_loader()
+    assert len(loader) == 5
+    assert [row for _ in range(3) for row in rows(loader)] == expected
+
+
+@given(stops=st.lists(st.integers(0, 5), max_size=5), resume=st.booleans())
+def test_training_goes_on_wherever_it_stopped(stops, resume):
+    whole = make_loader()
+    expected = [row for _ in range(6) for row in rows(whole)]
+    loader, seen = make_loader(), []
+    for stop in stops:
+        iter(loader)  # an iterator that nobody uses changes nothing
+        seen += rows(islice(loader, stop))
+        if resume:
+            state, loader = loader.state_dict(), make_loader()
+            loader.load_state_dict(state)
+            assert loader.state_dict() == state
+        if seen:
+            loader.sampler.set_epoch(99)  # as Lightning may, where it took a stop for the end of an epoch
+    assert seen + rows(loader) == expected[: len(seen) + 5]
+
+
+def test_a_new_loader_begins_with_the_epoch_it_is_told():
+    first, second = make_loader(), make_loader()
+    first_epoch = rows(first)
+    second.sampler.set_epoch(1)
+    assert rows(second) == rows(first) != first_epoch
+
+
+def test_a_state_of_other_batches_is_refused_within_an_epoch_only():
+    original, other = make_loader(), make_loader(batch_size=8)
+    list(islice(original, 1))
+    with pytest.raises(ValueError, match="after 1 of 5 batches of an epoch, and an epoch of this run has 2"):
+        other.load_state_dict(original.state_dict())
+    list(islice(original, 4))
+    other.load_state_dict(original.state_dict())
+    assert {epoch for epoch, *_ in rows(other)} == {1}
+
+
+class Recorder(LightningModule):
+    """Keeps the batches that it is trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[list[int]] = []
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append(batch.tolist())
+        return self.weight * batch.sum()
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/loss", self.weight)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(folder, ckpt_path=None, callbacks=(), **options) -> Recorder:
+    model = Recorder()
+    validation = InMemoryLoader(lambda index, epoch: index, SequentialBatches(4, 2))
+    trainer = Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=bool(callbacks),
+        callbacks=list(callbacks),
+        **{"max_epochs": 3, **options},
+    )
+    trainer.fit(model, make_loader(), validation, ckpt_path=ckpt_path)
+    return model
+
+
+def check_every_checkpoint_resumes(folder, checkpoint: ModelCheckpoint, expected: int, **options) -> None:
+    straight = fit(folder, callbacks=[checkpoint], **options).seen
+    checkpoints = sorted(folder.glob("*.ckpt"))
+    assert len(checkpoints) == expected
+    for path in checkpoints:
+        step = torch.load(path, weights_only=True)["global_step"]
+        assert fit(folder, ckpt_path=path, **options).seen == straight[step:], f"{path.name} of {options}"
+
+
+@pytest.mark.parametrize("options", [{}, {"limit_train_batches": 3}], ids=["whole epochs", "short epochs"])
+def test_lightning_resumes_after_any_step(tmp_path, options):
+    checkpoint = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+    check_every_checkpoint_resumes(tmp_path, checkpoint, expected=9 if options else 15, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"val_check_interval": 2}, {"val_check_interval": 1.0}], ids=["inside", "at the end"]
+)
+def test_lightning_resumes_after_validation(tmp_path, options):
+    checkpoint = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, save_on_train_epoch_end=False)
+    check_every_checkpoint_resumes(
+        tmp_path, checkpoint, expected=6 if options["val_check_interval"] == 2 else 3, **options
+    )
+
+
+def test_lightning_resumes_after_an_epoch(tmp_path):
+    checkpoint = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, save_on_train_epoch_end=True)
+    check_every_checkpoint_resumes(tmp_path, checkpoint, expected=3)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 6, 10, 12])
+def test_lightning_goes_on_from_where_max_steps_stopped_it(tmp_path, steps):
+    straight = fit(tmp_path, max_steps=15, max_epochs=-1).seen
+    stopped = fit(tmp_path, max_steps=steps, max_epochs=-1)
+    stopped.trainer.save_checkpoint(tmp_path / "stopped.ckpt")
+    resumed = fit(tmp_path, ckpt_path=tmp_path / "stopped.ckpt", max_steps=15, max_epochs=-1)
+    assert stopped.seen + resumed.seen == straight
+
+
+def test_lightning_reloads_the_loader_every_epoch(tmp_path):
+    class Reloading(Recorder):
+        def train_dataloader(self):
+            return make_loader()
+
+    model = Reloading()
+    options = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+    Trainer(max_epochs=3, reload_dataloaders_every_n_epochs=1, limit_val_batches=0, **options).fit(model)
+    assert model.seen == fit(tmp_path).seen
