@@ -3,20 +3,23 @@
 import io
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from skipvae.errors import USER_ERRORS, one_line
 from skipvae.study.plan import Point, Study
 from skipvae.study.point import Launch
 from skipvae.study.record import Record
 
 Config = dict[str, Any]
 
-ELSEWHERE = {"ckpt_path", "weights_only", "name", "data_dir", "accelerator", "devices", "num_nodes", "logger"}
-"""Settings that say where a run happens, not what it is."""
+WHERE = {"name", "logger", "ckpt_path", "weights_only", "data_dir", "accelerator", "devices", "num_nodes"}
+SHOWN = {"image_grids", "latent_pictures", "predictions", "log_every_n_steps"}
+ASIDE = WHERE | SHOWN
+"""Settings that say where a run happens and what is shown of it, not what it is."""
 
 
 def resolve(study: Study, launch: Launch) -> dict[str, Config]:
@@ -36,14 +39,14 @@ def resolve(study: Study, launch: Launch) -> dict[str, Config]:
 
 
 def _parsed(point: Point, launch: Launch) -> Config:
-    output, errors = io.StringIO(), io.StringIO()
+    output = io.StringIO()
     try:
-        with redirect_stdout(output), redirect_stderr(errors):
+        with redirect_stdout(output):
             launch([*point.arguments, "--print_config"])
-    except SystemExit as end:
-        if end.code:
-            reason = errors.getvalue().rpartition("error: ")[2]
-            raise ValueError(f"{point.name}: {' '.join(reason.split())}") from end
+    except SystemExit:  # the way in which a parser ends when it has printed the config
+        pass
+    except USER_ERRORS as error:
+        raise ValueError(f"{point.name}: {one_line(error)}") from None
     config: Config = yaml.safe_load(output.getvalue())
     return config
 
@@ -68,7 +71,7 @@ def check_configs(study: Study, configs: Mapping[str, Config]) -> None:
         made = config_of_run(point.folder)
         for key, was, wanted in differences(made, configs[point.name]) if made is not None else ():
             raise ValueError(
-                f"{study.path} has changed: {point.folder} was made with {key}={was}, now it says {wanted}; "
+                f"{point.folder} was made with {key}={was}, and {study.path} now asks for {wanted}: "
                 f"remove that folder to run it again, or give the study another name"
             )
 
@@ -81,7 +84,7 @@ def differences(made: Any, wanted: Any, key: str = "") -> Iterator[tuple[str, An
         [('a.b', 1, 3)]
     """
     if isinstance(made, dict) and isinstance(wanted, dict):
-        for name in sorted(made.keys() & wanted.keys() - ELSEWHERE):
+        for name in sorted(made.keys() & wanted.keys() - ASIDE):
             inner = key if name == "init_args" else f"{key}.{name}".lstrip(".")
             yield from differences(made[name], wanted[name], inner)
     elif made != wanted:
@@ -119,4 +122,4 @@ def check_agreement(study: Study, records: Mapping[str, Record], code: Mapping[s
 
 def _data_settings(point: Point) -> Any:
     data = (config_of_run(point.folder) or {}).get("data") or {}
-    return {**data, "init_args": {k: v for k, v in (data.get("init_args") or {}).items() if k not in ELSEWHERE}}
+    return {**data, "init_args": {k: v for k, v in (data.get("init_args") or {}).items() if k not in ASIDE}}

@@ -50,6 +50,7 @@ def main(args: list[str], launch: Launch) -> None:
     options = parser.parse_args(args)
     study = read_study(options.file)
     if options.command == "report":
+        checks.check_configs(study, checks.resolve(study, launch))
         report(study, options.output, options.partial, options.mixed)
     else:
         run(study, options, launch)

@@ -113,7 +113,7 @@ def latent_space(spaces: Sequence[tuple[str, Tensor, Tensor | None]]) -> Figure:
             xy = PCA(2).fit_transform(xy)
             axis.set(xlabel="first principal component", ylabel="second")
         for value in [None] if label is None else sorted(set(label.tolist())):
-            chosen = xy if label is None else xy[(label == value).numpy()]
+            chosen = xy if label is None else xy[label.numpy() == value]
             points = axis.scatter(chosen[:, 0], chosen[:, -1], s=4, alpha=0.7, linewidths=0)
             legend.setdefault(str(value), points)
         axis.set_title(title, fontsize="medium")

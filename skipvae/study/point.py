@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 
 from skipvae.checkpoint import read_checkpoint
+from skipvae.errors import one_line
 from skipvae.study.plan import Point
 from skipvae.study.provenance import data_digest, environment
 from skipvae.study.record import Record, output_to_log
@@ -60,7 +61,7 @@ def run_point(point: Point, code: dict[str, str], launch: Launch) -> Record:
             if isinstance(error.__context__, KeyboardInterrupt):  # Lightning saves, then exits
                 raise KeyboardInterrupt from error
             traceback.print_exc()
-            record.state, record.error = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
+            record.state, record.error = "failed", one_line(error)
         finally:
             if record.state in ("training", "testing"):
                 record.state = "interrupted"

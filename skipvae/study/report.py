@@ -45,7 +45,7 @@ def report(study: Study, output: str | None = None, partial: bool = False, mixed
     folder.mkdir(parents=True, exist_ok=True)
     console = open_console()
     console.print(formats.terminal(table, study.about or study.name))
-    pictures = []
+    pictures: list[str] = []
     done = [point for point in study.points if point.name in results]
     for name, figure in (*plots(study, table, results), *gallery(study, done)):
         save(figure, folder / name)
@@ -54,7 +54,23 @@ def report(study: Study, output: str | None = None, partial: bool = False, mixed
     (folder / "table.tex").write_text(formats.latex(table), encoding="utf-8")
     page = page_of(study, table, results, records, pictures)
     (folder / "report.md").write_text(page, encoding="utf-8")
-    console.print(f"table     {folder}/report.md, table.tex, table.csv", soft_wrap=True)
+    console.print(_where(study, folder, pictures), soft_wrap=True)
+
+
+def _where(study: Study, folder: Path, pictures: list[str]) -> str:
+    """Where everything is, and what to type next."""
+    run = study.points[-1].folder
+    return "\n".join(
+        (
+            f"table        {folder}/report.md, also as table.tex and table.csv",
+            f"pictures     {', '.join(f'{name}.png' for name in pictures)} in the same folder, also as SVG",
+            f"checkpoints  {study.folder}/RUN/checkpoints/best.ckpt",
+            "",
+            "What to type next:",
+            f"  tensorboard --logdir {study.folder.parent}",
+            f"  skipvae sample --ckpt_path {run}/checkpoints/best.ckpt --output samples.png",
+        )
+    )
 
 
 def results_of(folder: Path, record: Record) -> Results:
