@@ -106,7 +106,7 @@ class VAE(GenerativeModel):
 
     def sample_prior(self, n: int) -> Tensor:
         """n draws z ~ N(0, I), (n, K)."""
-        return torch.randn(n, self.latent_dim, device=self.device)
+        return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
