@@ -32,9 +32,12 @@ class Component:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self: Self = super().__new__(cls)
         # `bind_partial`, since copying calls __new__ without arguments and restores `_init_args` itself.
-        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs).arguments
-        variadic = bound.pop("kwargs", {})
-        init_args = {name: value for name, value in bound.items() if name != "self"} | variadic
+        signature = inspect.signature(cls.__init__)
+        init_args = signature.bind_partial(self, *args, **kwargs).arguments
+        del init_args["self"]
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                init_args |= init_args.pop(name, {})
         object.__setattr__(self, "_init_args", init_args)
         return self
 

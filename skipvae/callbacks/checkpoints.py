@@ -12,17 +12,18 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 class BestAndLast(ModelCheckpoint):
     """Keeps `best.ckpt` by validation ELBO and `last.ckpt`; Ctrl-C ends the step at hand and saves `last.ckpt`.
 
+    `last.ckpt` is written at the end of every epoch, whether the epoch was the best so far or not.
+
     Args:
         monitor: what decides which checkpoint is best; larger is better.
-        every_n_train_steps: also save `last.ckpt` this often within an epoch; 0 for the ends of validation only.
+        every_n_train_steps: also save `last.ckpt` this often within an epoch; 0 for the ends of epochs only.
     """
 
     CHECKPOINT_EQUALS_CHAR = "-"
 
     def __init__(self, monitor: str = "val/elbo", every_n_train_steps: int = 0) -> None:
-        super().__init__(
-            filename="best", monitor=monitor, mode="max", save_top_k=1, save_last=True, enable_version_counter=False
-        )
+        # Not `save_last`, with which Lightning writes `last.ckpt` only after an epoch that was the best so far.
+        super().__init__(filename="best", monitor=monitor, mode="max", save_top_k=1, enable_version_counter=False)
         self._last_every = every_n_train_steps
         self._interrupted = False
         self._previous_handler: Any = None
@@ -58,10 +59,23 @@ class BestAndLast(ModelCheckpoint):
     ) -> None:
         """Saves `last.ckpt` when it is due, and when the user has asked to stop."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if self._interrupted or (self._last_every and trainer.global_step % self._last_every == 0):
-            trainer.save_checkpoint(self.last_path)
-        if self._interrupted:
+        interrupted = self._interrupted
+        if trainer.world_size > 1:  # saving takes all processes, and the signal may reach them in different steps
+            interrupted = trainer.strategy.reduce_boolean_decision(interrupted, all=False)
+        if interrupted or (self._last_every and trainer.global_step % self._last_every == 0):
+            self._save_last(trainer)
+        if interrupted:
             raise KeyboardInterrupt
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves `best.ckpt` if the epoch was the best so far, and `last.ckpt`."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._save_last(trainer)
+
+    def _save_last(self, trainer: Trainer) -> None:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self.last_model_path = str(self.last_path)
+            trainer.save_checkpoint(self.last_path, weights_only=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives Ctrl-C back."""

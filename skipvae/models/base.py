@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim import Optimizer
 
 from skipvae.checkpoint import read_checkpoint
 from skipvae.component import Component, build, class_path
@@ -57,9 +59,24 @@ class GenerativeModel(Component, LightningModule):
         scheduler = self._scheduler_factory(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/elbo"}}
 
-    def on_fit_start(self) -> None:
-        """Forgets what an earlier fit left in the running means."""
+    def setup(self, stage: str) -> None:
+        """Forgets what an earlier fit left in the running means, before a checkpoint may restore them."""
         self._sums, self._num_summed, self._latest = None, 0, None
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips as the trainer is told to, also the gradients of a fused optimiser in bf16-mixed."""
+        precision = self.trainer.precision_plugin
+        # Lightning refuses that pair since a gradient scaler would be in the way, but bf16 has none.
+        if isinstance(precision, MixedPrecision) and precision.scaler is None and gradient_clip_val:
+            clip = precision.clip_grad_by_value if gradient_clip_algorithm == "value" else precision.clip_grad_by_norm
+            clip(optimizer, gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Makes the noise of a step a function of the seed and the step, so that a resumed run continues exactly."""
@@ -80,11 +97,10 @@ class GenerativeModel(Component, LightningModule):
         step = values.new_full((1,), self.global_step)
         latest = torch.cat([step, values])
         # Once a value is not finite the record freezes, so the step where it appeared can be named later on.
-        if self._latest is None:
-            self._latest, self._sums = latest, values
-        else:
-            self._latest = torch.where(self._latest.isfinite().all(), latest, self._latest)
-            self._sums = values if self._sums is None else self._sums + values
+        if self._latest is not None:
+            latest = torch.where(self._latest.isfinite().all(), latest, self._latest)
+        self._latest = latest
+        self._sums = values if self._sums is None else self._sums.to(values.device) + values
         self._num_summed += 1
         self._term_names = names
         due = (self.global_step + 1) % max(1, self.trainer.log_every_n_steps) == 0
@@ -156,8 +172,14 @@ class GenerativeModel(Component, LightningModule):
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the description of the model; refuses to save one whose loss is no number."""
+        """Adds the description of the model; refuses to save one whose loss or weights are no numbers."""
         self.check_finite()
+        for name, weight in checkpoint["state_dict"].items():
+            if not weight.isfinite().all():
+                raise FloatingPointError(
+                    f"{name} is no longer finite after step {self.global_step - 1}: nothing was saved, so take the "
+                    "last good checkpoint, and a lower learning rate or gradient clipping (trainer.gradient_clip_val)"
+                )
         checkpoint[SPEC_KEY] = {"model": self.spec, "sums": self._sums, "num_summed": self._num_summed}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
