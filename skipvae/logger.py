@@ -71,7 +71,8 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def log_graph(self, model: LightningModule, input_array: Any = None) -> None:  # type: ignore[override]
         """Called when a run starts; describes the model if nothing has described the run by then."""
-        if not self._with_hyperparams and hasattr(model, "spec"):
+        described = self._with_hyperparams or Path(self.log_dir, self.NAME_HPARAMS_FILE).exists()
+        if not described and hasattr(model, "spec"):
             self.log_hyperparams({"model": model.spec})
         super().log_graph(model, input_array)
 

@@ -46,6 +46,15 @@ def test_settings_given_before_the_run_win(tmp_path: Path) -> None:
     assert hparams(read_events(tmp_path / "run/version_0")) == {"seed_everything": 7.0, "group": "run/version_0"}
 
 
+def test_a_later_test_in_the_same_folder_leaves_the_settings_alone(tmp_path: Path) -> None:
+    make_trainer(tmp_path, logger=RunLogger(tmp_path, name="run", version=0)).fit(make_model(), make_loader())
+    later = make_trainer(tmp_path, logger=RunLogger(tmp_path, name="run", version=0))
+    later.test(make_model(skip=True), make_loader(), verbose=False)
+    found = read_events(tmp_path / "run/version_0")
+    assert "model.decoder.skip" not in hparams(found) or not hparams(found)["model.decoder.skip"]
+    assert "test/nll" in found.Tags()["scalars"]
+
+
 def test_the_same_settings_twice_are_two_runs(tmp_path: Path) -> None:
     for _ in range(2):
         make_trainer(tmp_path).fit(make_model(), make_loader())

@@ -19,7 +19,7 @@ class LatentPictures(Pictures):
     - latents/dimensions: the KL of each dimension, and the variance of its posterior mean over the data with the
       threshold of an active unit.
     - latents/kl_per_dim: a histogram of the former.
-    - latents/posterior_means, at the end of training: points in the projector with labels and, for images, thumbnails.
+    - posterior_means, at the end of training: points in the projector with labels and, for images, thumbnails.
 
     Models without z draw nothing.
 
@@ -58,7 +58,7 @@ class LatentPictures(Pictures):
             metadata=metadata if len(metadata) == len(means) else None,
             label_img=thumbnails,
             global_step=trainer.global_step,
-            tag="latents/posterior_means",
+            tag="posterior_means",
         )
 
 
