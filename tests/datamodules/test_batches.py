@@ -2,7 +2,7 @@ from itertools import islice
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -12,6 +12,7 @@ from datamodules.batches import InMemoryLoader, SequentialBatches, ShuffledBatch
 sizes = {"num_examples": st.integers(1, 60), "batch_size": st.integers(1, 9), "world_size": st.integers(1, 4)}
 
 
+@settings(deadline=None)
 @given(**sizes, seed=st.integers(0, 5), epoch=st.integers(0, 3))
 def test_training_batches_of_several_processes_are_the_parts_of_global_ones(
     num_examples, batch_size, world_size, seed, epoch
@@ -42,6 +43,7 @@ def test_every_epoch_and_seed_has_its_own_order():
     assert not next(iter(ShuffledBatches(100, 100, seed=1))).equal(first)
 
 
+@settings(deadline=None)
 @given(**sizes)
 def test_evaluation_batches_are_dealt_whole_and_never_padded(num_examples, batch_size, world_size):
     whole = [index.tolist() for index in SequentialBatches(num_examples, batch_size)]
@@ -94,6 +96,7 @@ def test_training_goes_through_the_epochs_in_turn():
     assert [row for _ in range(3) for row in rows(loader)] == expected
 
 
+@settings(deadline=None)
 @given(stops=st.lists(st.integers(0, 5), max_size=5), resume=st.booleans())
 def test_training_goes_on_wherever_it_stopped(stops, resume):
     whole = make_loader()

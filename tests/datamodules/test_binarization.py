@@ -2,7 +2,7 @@ from bisect import bisect_left
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.binarization import draw_binary
@@ -25,6 +25,7 @@ def test_every_grey_level_has_its_probability():
     assert (error[1:-1] ** 2).sum() < 254 + 5 * (2 * 254) ** 0.5
 
 
+@settings(deadline=None)
 @given(grey=st.integers(0, 255))
 def test_probabilities_are_exact(grey):
     # of all 2^32 numbers that may be drawn, how many make a pixel white: they are the lowest, so a search finds it
@@ -64,6 +65,7 @@ def test_pixels_epochs_and_examples_are_independent():
     assert abs(chi_square.mean() - 3) < 5 * (6 / len(chi_square)) ** 0.5
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.sampled_from([(1, 5, 7), (5, 7, 1), (1, 35, 1), (7, 1, 5)]))
 def test_an_image_depends_only_on_its_place(count, shape):
     images = grey_images(40, shape)

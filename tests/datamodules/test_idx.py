@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.idx import read_idx
@@ -50,6 +50,7 @@ def test_another_file_is_refused_in_one_line(tmp_path, content, message, packed)
     assert "\n" not in str(error.value)
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_damaged_gz_file_is_never_read_as_something_else(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("idx") / "file.gz"

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules.randomness import Stream, permutation, random_words
@@ -20,6 +20,7 @@ def test_the_first_outputs_of_splitmix64_seeded_with_zero():
     assert [int(word) % 2**64 for word in random_words(torch.arange(2))] == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
 
 
+@settings(deadline=None)
 @given(first=st.integers(0, 2**63 - 1), second=st.integers(0, 2**20))
 def test_each_counter_is_one_level_of_splitmix64(first, second):
     step = 0x9E3779B97F4A7C15
@@ -48,6 +49,7 @@ def test_words_of_different_counters_are_uncorrelated():
     assert correlation.abs().max() < 5 / n**0.5
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 200), seed=st.integers(0, 2**40))
 def test_permutation_holds_every_number_once(size, seed):
     assert permutation(size, seed).sort().values.tolist() == list(range(size))
