@@ -4,8 +4,8 @@ Generative skip models feed the latent variable z to every layer of the decoder:
 D. M. Blei, *Avoiding Latent Variable Collapse With Generative Skip Models*, AISTATS 2019 (arXiv:1807.04863).
 """
 
-from skipvae.models import VAE
+from skipvae.models import VAE, Autoregressive
 from skipvae.posterior import DiagonalGaussian
 
 __version__ = "0.1.0"
-__all__ = ["VAE", "DiagonalGaussian"]
+__all__ = ["VAE", "Autoregressive", "DiagonalGaussian"]

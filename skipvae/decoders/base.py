@@ -29,6 +29,10 @@ class Decoder(Component, nn.Module, ABC):
     def sample(self, z: Tensor | None, **options: object) -> Tensor:
         """x ~ p(x|z), one for each row of z (B, K)."""
 
+    def num_predictions(self, x: Tensor) -> Tensor | None:
+        """How many tokens of each sentence are predicted, (B,), for perplexity; None where there are no tokens."""
+        return None
+
     def preview(self, z: Tensor) -> Tensor:
         """What to show a person for z: the mean of p(x|z) where it has a closed form, else a sample."""
         return self.sample(z)

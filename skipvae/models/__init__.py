@@ -1,6 +1,7 @@
 """The LightningModules."""
 
+from skipvae.models.autoregressive import Autoregressive
 from skipvae.models.base import GenerativeModel
 from skipvae.models.vae import VAE
 
-__all__ = ["VAE", "GenerativeModel"]
+__all__ = ["VAE", "Autoregressive", "GenerativeModel"]

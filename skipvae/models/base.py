@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from skipvae.checkpoint import read_checkpoint
 from skipvae.component import Component, build, class_path
-from skipvae.models.evaluation import Evaluation
+from skipvae.models.evaluation import LikelihoodEvaluation
 
 SPEC_KEY = "skipvae"
 """Where a checkpoint keeps the description of its model."""
@@ -32,7 +32,7 @@ class GenerativeModel(Component, LightningModule):
     """The results that go to the loggers, as val/... and test/..."""
     not_in_spec: ClassVar[frozenset[str]] = frozenset({"optimizer", "lr_scheduler", "num_importance_samples"})
 
-    evaluation: Evaluation
+    evaluation: LikelihoodEvaluation
 
     def __init__(self, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None = None) -> None:
         super().__init__()
@@ -159,6 +159,7 @@ class GenerativeModel(Component, LightningModule):
 
     def _report(self, stage: str, prog_bar: dict[str, bool]) -> None:
         self.results = self.evaluation.compute()
+        self.evaluation.reset()
         for name in self.logged:
             if name in self.results:
                 self.log(f"{stage}/{name}", float(self.results[name]), prog_bar=prog_bar.get(name, False))

@@ -1,5 +1,6 @@
-"""What an evaluation of a latent variable model measures over a split, in one place."""
+"""What an evaluation measures over a split, in one place."""
 
+from math import exp
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,11 +10,54 @@ from skipvae.objective import Elbo
 from skipvae.posterior import DiagonalGaussian
 
 
-class Evaluation(nn.Module):
-    """ELBO, reconstruction, KL, mutual information and active units of a split, and its likelihood where asked for.
+class LikelihoodEvaluation(nn.Module):
+    """How likely a split is: a bound of log p(x), log p(x) itself where it is known better, perplexity for text.
 
-    Everything is measured with the posterior that inference ends with and a KL weight of 1, summed in float64, and
-    merged exactly across processes.
+    Summed in float64 and merged exactly across processes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elbo, self.nll, self.num_predictions = DatasetMean(), DatasetMean(), DatasetMean()
+        self._with_nll = self._with_predictions = False
+
+    def update_likelihood(self, elbo: Tensor, log_likelihood: Tensor | None, num_predictions: Tensor | None) -> None:
+        """Takes in a batch: its ELBO, log p(x) if it is known better, and its numbers of predicted tokens, all (B,)."""
+        self.elbo.update(elbo)
+        if log_likelihood is not None:
+            self._with_nll = True
+            self.nll.update(-log_likelihood)
+        if num_predictions is not None:
+            self._with_predictions = True
+            self.num_predictions.update(num_predictions.double())
+
+    def compute(self) -> dict[str, Any]:
+        """The results in nats per example."""
+        results: dict[str, Any] = {
+            "elbo": float(self.elbo.compute()),
+            "elbo_stderr": float(self.elbo.standard_error()),
+            "num_examples": int(self.elbo.moments().num_examples),
+        }
+        if self._with_nll:
+            results["nll"], results["nll_stderr"] = float(self.nll.compute()), float(self.nll.standard_error())
+        if self._with_predictions:
+            results["tokens_per_example"] = float(self.num_predictions.compute())
+            nll = results.get("nll", -results["elbo"])
+            results["nll_per_token"] = nll / results["tokens_per_example"]
+            results["ppl"] = exp(min(results["nll_per_token"], 700.0))  # an untrained model must not overflow
+        return results
+
+    def reset(self) -> None:
+        """Forgets what was taken in."""
+        self._with_nll = self._with_predictions = False
+        for metric in self.children():
+            metric.reset()  # type: ignore[operator]
+
+
+class Evaluation(LikelihoodEvaluation):
+    """For models with latent variables: also the terms of the ELBO, mutual information and active units.
+
+    Everything is measured with the posterior that inference ends with and a KL weight of 1.
 
     Args:
         active_threshold: variance of the posterior mean above which a unit is active.
@@ -21,31 +65,23 @@ class Evaluation(nn.Module):
 
     def __init__(self, active_threshold: float = 0.01) -> None:
         super().__init__()
-        self.elbo, self.reconstruction, self.kl, self.nll = (DatasetMean() for _ in range(4))
-        self.kl_per_dim = KLPerDimension()
+        self.reconstruction, self.kl, self.kl_per_dim = DatasetMean(), DatasetMean(), KLPerDimension()
         self.mutual_information = MutualInformation()
         self.active_units = ActiveUnits(active_threshold)
         self.active_threshold = active_threshold
-        self._with_nll = False
 
-    def update(self, posterior: DiagonalGaussian, z: Tensor, terms: Elbo, log_likelihood: Tensor | None = None) -> None:
-        """Takes in a batch: q(z|x), one z (B, K) drawn from it, the ELBO by that z, and log p(x) (B,) if known."""
-        self.elbo.update(terms.elbo)
+    def update_latents(self, posterior: DiagonalGaussian, z: Tensor, terms: Elbo) -> None:
+        """Takes in q(z|x) of a batch, one z (B, K) drawn from it, and the ELBO by that z."""
         self.reconstruction.update(terms.reconstruction)
         self.kl.update(terms.kl)
         self.kl_per_dim.update(terms.kl_per_dim)
         self.active_units.update(posterior.mean)
         self.mutual_information.update(posterior.mean, posterior.logvar, z)
-        if log_likelihood is not None:
-            self._with_nll = True
-            self.nll.update(-log_likelihood)
 
     def compute(self) -> dict[str, Any]:
-        """The results, nats per example, and resets: floats, and lists with one entry per latent dimension."""
+        """As above, and lists with one entry per latent dimension."""
         information = self.mutual_information.estimate()
-        results = {
-            "elbo": float(self.elbo.compute()),
-            "elbo_stderr": float(self.elbo.standard_error()),
+        return super().compute() | {
             "reconstruction": float(self.reconstruction.compute()),
             "kl": float(self.kl.compute()),
             "mi": float(information.mi),
@@ -54,17 +90,6 @@ class Evaluation(nn.Module):
             "aggregated_kl": float(information.aggregated_kl),
             "au": int(self.active_units.compute()),
             "au_threshold": self.active_threshold,
-            "num_examples": int(self.elbo.moments().num_examples),
             "kl_per_dim": self.kl_per_dim.moments().mean.tolist(),
             "variance_per_dim": self.active_units.variances().tolist(),
         }
-        if self._with_nll:
-            results["nll"], results["nll_stderr"] = float(self.nll.compute()), float(self.nll.standard_error())
-        self.reset()
-        return results
-
-    def reset(self) -> None:
-        """Forgets what was taken in."""
-        self._with_nll = False
-        for metric in self.children():
-            metric.reset()  # type: ignore[operator]

@@ -61,7 +61,7 @@ class VAE(GenerativeModel):
         self.inference = inference if inference is not None else Amortized()
         self.free_bits = free_bits
         self.num_importance_samples = num_importance_samples
-        self.evaluation = Evaluation(active_threshold)
+        self.evaluation: Evaluation = Evaluation(active_threshold)
 
     @property
     def latent_dim(self) -> int:
@@ -106,7 +106,7 @@ class VAE(GenerativeModel):
 
     def sample_prior(self, n: int) -> Tensor:
         """n draws z ~ N(0, I), (n, K)."""
-        return torch.randn(n, self.latent_dim, device=self.device, dtype=self.dtype)
+        return torch.randn(n, self.latent_dim, device=self.device).type(self.dtype)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -149,7 +149,8 @@ class VAE(GenerativeModel):
         bound = None
         if num_importance_samples:
             bound = importance_weighted_log_likelihood(self.decoder, x, posterior, num_importance_samples)
-        self.evaluation.update(posterior, z, terms, bound)
+        self.evaluation.update_likelihood(terms.elbo, bound, self.decoder.num_predictions(x))
+        self.evaluation.update_latents(posterior, z, terms)
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
         """The posterior of a batch (x, label, id): mean and logvar (B, K), label and id (B,)."""
