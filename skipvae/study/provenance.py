@@ -65,12 +65,13 @@ def _statements(source: str) -> str:
 
 
 def data_digest(data: LightningDataModule) -> str:
-    """Digest of the test data."""
-    digest = hashlib.sha256()
+    """Digest of the test data; the size of batches does not matter where all have the same shape."""
+    entries: list[Any] = []  # x, label ... of all batches
     for batch in data.test_dataloader():
-        for tensor in batch:
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
+        entries = entries or [hashlib.sha256() for _ in batch]
+        for entry, tensor in zip(entries, batch, strict=True):
+            entry.update(tensor.cpu().contiguous().numpy().tobytes())
+    return hashlib.sha256("".join(entry.hexdigest() for entry in entries).encode()).hexdigest()[:12]
 
 
 def environment() -> dict[str, str]:

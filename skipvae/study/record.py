@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
@@ -98,16 +98,17 @@ def output_to_log(folder: Path) -> Iterator[None]:
         BlockingIOError: if another process is at work on the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with log_of(folder).open("a", encoding="utf-8") as log:
+    with log_of(folder).open("a", buffering=1, encoding="utf-8") as log:
         if fcntl is not None:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with _redirected(log, sys.stdout, 1), _redirected(log, sys.stderr, 2):
-            yield
+        # Streams and descriptors: loggers hold on to the stream they began with, and children inherit descriptors.
+        with _descriptor_redirected(log, sys.stdout, 1), _descriptor_redirected(log, sys.stderr, 2):
+            with redirect_stdout(log), redirect_stderr(log):
+                yield
 
 
 @contextmanager
-def _redirected(log: TextIO, stream: TextIO, descriptor: int) -> Iterator[None]:
-    # The descriptor too, since loggers hold on to the stream they began with, and children inherit it.
+def _descriptor_redirected(log: TextIO, stream: TextIO, descriptor: int) -> Iterator[None]:
     stream.flush()
     kept = os.dup(descriptor)
     os.dup2(log.fileno(), descriptor)

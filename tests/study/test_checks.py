@@ -1,0 +1,93 @@
+"""Runs that do not belong together, or not to the study, are named in one clear line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from skipvae.cli import run as launch
+from skipvae.study import checks
+from skipvae.study.plan import Study, read_study
+from skipvae.study.record import Record
+
+WriteStudy = Callable[..., Path]
+
+
+@pytest.fixture
+def study(write_study: WriteStudy) -> Study:
+    return read_study(write_study(seeds=[1, 2]))
+
+
+def records_of(study: Study, **changed: Record) -> dict[str, Record]:
+    good = Record("finished", code={"skipvae": "a", "datamodules": "b"}, data="d", environment={"commit": "c0ffee"})
+    return {point.name: changed.get(point.name.replace("-", "_"), good) for point in study.points}
+
+
+def test_configs_have_all_settings_and_the_seed(study: Study) -> None:
+    configs = checks.resolve(study, launch)
+    decoder = configs["SKIP-VAE-seed2"]["model"]["init_args"]["decoder"]["init_args"]
+    assert decoder["skip"] is True
+    assert decoder["latent_dim"] == 3
+    assert [configs[point.name]["seed_everything"] for point in study.points] == [1, 2, 1, 2]
+    assert configs["VAE-seed1"]["trainer"]["accelerator"] == "auto"
+
+
+@pytest.mark.parametrize("key", ["model.decoder.depht", "trainer.epochs", "colour"])
+def test_a_key_that_no_config_has(write_study: WriteStudy, key: str) -> None:
+    study = read_study(write_study(models={"VAE": {key: 3}}))
+    with pytest.raises(ValueError, match=r"^VAE-seed1: ") as error:
+        checks.resolve(study, launch)
+    assert key.rpartition(".")[2] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_runs_of_an_older_study_file(study: Study, write_study: WriteStudy) -> None:
+    configs = checks.resolve(study, launch)
+    checks.check_configs(study, configs)
+    for point in study.points:
+        point.folder.mkdir(parents=True)
+        text = yaml.safe_dump({**configs[point.name], "ckpt_path": "elsewhere"})
+        (point.folder / "config.yaml").write_text(text, encoding="utf-8")
+    checks.check_configs(study, configs)
+    changed = read_study(write_study(seeds=[1, 2], overrides={"model.decoder.hidden_dim": 8}))
+    with pytest.raises(
+        ValueError, match=r"VAE-seed1 was made with model\.decoder\.hidden_dim=16, .* asks for 8: remove"
+    ):
+        checks.check_configs(changed, checks.resolve(changed, launch))
+
+
+def test_a_value_against_none_is_a_difference() -> None:
+    assert list(checks.differences({"a": None}, {"a": {"class_path": "X"}})) == [("a", None, {"class_path": "X"})]
+
+
+def test_runs_of_the_same_code_and_data_agree(study: Study) -> None:
+    checks.check_agreement(study, records_of(study), {"skipvae": "a"})
+    checks.check_agreement(study, records_of(study, VAE_seed2=Record()), {})
+
+
+@pytest.mark.parametrize(
+    ("other", "code", "said"),
+    [
+        ({"code": {"skipvae": "z"}}, {}, r"SKIP-VAE-seed1 was made with other code than VAE-seed1 \(commit c0ffee\)"),
+        ({"data": "z"}, {}, r"SKIP-VAE-seed1 was made with other data than VAE-seed1"),
+        ({"code": {"other": "z"}}, {"skipvae": "z"}, r"VAE-seed1 .* other code than the code as it is now"),
+    ],
+)
+def test_runs_of_other_code_or_data_are_named(study: Study, other: Any, code: Any, said: str) -> None:
+    records = records_of(study, SKIP_VAE_seed1=Record("finished", **other))
+    with pytest.raises(ValueError, match=said) as error:
+        checks.check_agreement(study, records, code)
+    assert "--mixed" in str(error.value)
+
+
+def test_other_data_settings_may_give_other_data(study: Study) -> None:
+    for point in study.points:
+        point.folder.mkdir(parents=True)
+        data = {"class_path": "X", "init_args": {"binarize": point.seed == 1, "data_dir": point.name}}
+        (point.folder / "config.yaml").write_text(yaml.safe_dump({"data": data}), encoding="utf-8")
+    records = {point.name: Record("finished", data=f"digest of {point.seed}") for point in study.points}
+    checks.check_agreement(study, records, {})
+    with pytest.raises(ValueError, match="other data"):
+        checks.check_agreement(study, {name: Record("finished", data=name) for name in records}, {})

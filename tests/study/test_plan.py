@@ -1,0 +1,139 @@
+"""What a study file is read as, and what is said of one that is wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from skipvae.study.plan import read_study
+
+WriteStudy = Callable[..., Path]
+
+
+def test_points_are_models_times_values_times_seeds(write_study: WriteStudy) -> None:
+    study = read_study(write_study(vary={"K": {"model.decoder.latent_dim": [2, 10]}}, seeds=[1, 2, 3]))
+    assert len(study.points) == 2 * 2 * 3
+    assert len({point.name for point in study.points}) == len(study.points)
+    point = study.points[-1]
+    assert (point.name, point.model, point.varied, point.seed) == ("SKIP-VAE-K10-seed3", "SKIP-VAE", {"K": 10}, 3)
+    assert point.settings == {"model.decoder.latent_dim": 10, "model.decoder.skip": True}
+    assert point.folder == Path("lightning_logs/small/SKIP-VAE-K10-seed3")
+
+
+def test_models_win_over_vary_and_vary_over_overrides(write_study: WriteStudy) -> None:
+    study = read_study(
+        write_study(
+            overrides={"a": 0, "b": 0, "c": 0},
+            vary={"B": {"b": [1]}},
+            models={"M": {"c": 2}},
+        )
+    )
+    assert study.points[0].settings == {"a": 0, "b": 1, "c": 2}
+
+
+def test_a_model_that_fixes_a_varied_setting_runs_once(write_study: WriteStudy) -> None:
+    study = read_study(
+        write_study(
+            models={"VAE": {}, "LANGUAGE MODEL": {"model.decoder.latent_dim": 0}},
+            vary={"K": {"model.decoder.latent_dim": [2, 10]}},
+        )
+    )
+    assert [point.name for point in study.points] == ["VAE-K2-seed1", "VAE-K10-seed1", "LANGUAGE-MODEL-seed1"]
+    assert study.points[-1].varied == {}
+
+
+def test_settings_can_vary_together_and_values_can_have_names(write_study: WriteStudy) -> None:
+    study = read_study(
+        write_study(
+            models={"VAE": {}},
+            vary={
+                "depth": {"model.encoder.num_layers": [1, 2], "model.decoder.num_layers": [3, 4]},
+                "data": {
+                    "grey": {"data.binarize": "none"},
+                    "binary": {"data.binarize": "static", "trainer.max_epochs": 1},
+                },
+            },
+        )
+    )
+    assert [tuple(point.varied.values()) for point in study.points] == [
+        (1, "grey"),
+        (1, "binary"),
+        (2, "grey"),
+        (2, "binary"),
+    ]
+    assert study.points[1].settings == {
+        "model.encoder.num_layers": 1,
+        "model.decoder.num_layers": 3,
+        "data.binarize": "static",
+        "trainer.max_epochs": 1,
+    }
+
+
+def test_a_model_can_have_its_own_base(write_study: WriteStudy, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("{}", encoding="utf-8")
+    study = read_study(write_study(models={"A": {}, "B": {"base": ["base.yaml", "other.yaml"]}}))
+    assert [point.bases for point in study.points] == [
+        (tmp_path / "base.yaml",),
+        (tmp_path / "base.yaml", tmp_path / "other.yaml"),
+    ]
+
+
+def test_arguments_keep_the_type_of_a_value(write_study: WriteStudy) -> None:
+    settings = {"a": True, "b": None, "c": [1, 2], "d": "text", "e": {"class_path": "X"}}
+    arguments = read_study(write_study(models={"M": settings})).points[0].arguments
+    for argument in (
+        "--a=true",
+        "--b=null",
+        "--c=[1, 2]",
+        "--d=text",
+        '--e={"class_path": "X"}',
+        "--seed_everything=1",
+    ):
+        assert argument in arguments
+    assert "--trainer.logger.version=M-seed1" in arguments
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"modles": {}}, "there is no field modles: choose from about, base"),
+        ({"models": {}}, "name at least one model"),
+        ({"models": {"A B": {}, "A-B": {}}}, "two points would be called A-B-seed1"),
+        ({"seeds": [1, 1]}, "two points would be called VAE-seed1"),
+        ({"vary": {"K": {"k": [2, 2]}}}, "two points would be called VAE-K2-seed1"),
+        ({"seeds": 3}, "seeds is to be a list of integers such as [1], not 3"),
+        ({"vary": {"K": {"k": 2}}}, "give each setting a list of values"),
+        ({"vary": {"K": {"k": [1, 2], "l": [1]}}}, "all equally long"),
+        ({"models": ["VAE"]}, "models: expected a mapping"),
+        ({"models": {"VAE": 3}}, "models: VAE: expected a mapping"),
+        ({"base": []}, "say under base: which config the runs start from"),
+        ({"name": 3}, "name is to be a text"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(write_study: WriteStudy, fields: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=r"study\.yaml: ") as error:
+        read_study(write_study(**fields))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_that_stands_twice(write_study: WriteStudy) -> None:
+    file = write_study()
+    file.write_text("base: base.yaml\nmodels:\n  VAE: {}\n  VAE: {a: 1}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="VAE stands twice in the same mapping"):
+        read_study(file)
+
+
+def test_files_that_are_missing_or_no_yaml(write_study: WriteStudy, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no study file none\.yaml"):
+        read_study("none.yaml")
+    with pytest.raises(FileNotFoundError, match=r"there is no base config .*none\.yaml"):
+        read_study(write_study(base="none.yaml"))
+    file = write_study()
+    file.write_text("models: {VAE: [", encoding="utf-8")
+    with pytest.raises(ValueError, match="is not YAML") as error:
+        read_study(file)
+    assert "\n" not in str(error.value)
+    file.write_bytes(b"\xff\xfe\x00\x9f")
+    with pytest.raises(ValueError, match="is not a text file"):
+        read_study(file)
