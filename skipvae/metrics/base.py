@@ -18,12 +18,12 @@ def as_float64(x: Tensor) -> Tensor:
 def gather_uneven(rows: Tensor, group: Any = None) -> list[Tensor]:
     """The rows of every process in rank order, for `torchmetrics.Metric(dist_sync_fn=...)`.
 
-    torchmetrics' own gather needs the same number of dimensions and the same dtype everywhere, which a
-    process that has seen no example cannot know. Here such a process simply adds nothing.
+    torchmetrics' own gather needs the same number of dimensions and the same dtype everywhere, which a process that
+    has seen no example cannot know. Its rows are of shape (0,), which `torch.cat` passes over.
     """
     gathered: list[Any] = [None] * dist.get_world_size(group)
     dist.all_gather_object(gathered, rows.cpu(), group=group)
-    return [theirs.to(rows.device) for theirs in gathered if theirs.numel()] or [rows]
+    return [theirs.to(rows.device) for theirs in gathered]
 
 
 class DatasetMetric(Metric):

@@ -183,6 +183,13 @@ def test_forward_measures_the_batch_and_adds_it():
     torch.testing.assert_close(metric.compute(), mutual_information(*posteriors).mi)
 
 
+def test_no_graph_is_kept():
+    posteriors = [t.requires_grad_() for t in any_posteriors(10, 2, seed=8)]
+    metric = MutualInformation()
+    assert not metric(*posteriors).requires_grad
+    assert not metric.rows[0].requires_grad
+
+
 def test_aggregated_kl_is_the_estimates_part():
     posteriors = any_posteriors(100, 3, seed=5)
     metric = AggregatedPosteriorKL()
