@@ -25,9 +25,9 @@ def posteriors():
     return mean * torch.tensor([0.0, 0.05, 1.0, 2.0]), logvar, mean + (0.5 * logvar).exp() * epsilon
 
 
-def update_all(batches):
-    metrics = {m.__class__.__name__: m for m in (ActiveUnits(), MutualInformation(), AggregatedPosteriorKL())}
-    metrics |= {"DatasetMean": DatasetMean(), "KLPerDimension": KLPerDimension()}
+def update_all(batches, device="cpu"):
+    kinds = (ActiveUnits, MutualInformation, AggregatedPosteriorKL, DatasetMean, KLPerDimension)
+    metrics = {kind.__name__: kind().to(device) for kind in kinds}
     for mean, logvar, z in batches:
         metrics["ActiveUnits"].update(mean)
         metrics["MutualInformation"].update(mean, logvar, z)
@@ -78,3 +78,17 @@ def test_two_processes_give_what_one_gives(tmp_path):
         both = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
         for name in SPREADS:
             torch.testing.assert_close(both[name], one, atol=1e-12, rtol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_nothing_waits_before_compute():
+    batches = [tuple(t.cuda() for t in batch) for batch in split([20, 30], 0)]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        metrics = update_all(batches, "cuda")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(row.is_cuda for metric in metrics.values() for row in metric.rows)
+    torch.testing.assert_close(
+        results(metrics), results(update_all(split([N], 0))), atol=1e-10, rtol=1e-10, check_device=False
+    )
