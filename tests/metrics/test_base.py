@@ -25,9 +25,11 @@ def posteriors():
     return mean * torch.tensor([0.0, 0.05, 1.0, 2.0]), logvar, mean + (0.5 * logvar).exp() * epsilon
 
 
-def update_all(batches, device="cpu"):
-    kinds = (ActiveUnits, MutualInformation, AggregatedPosteriorKL, DatasetMean, KLPerDimension)
-    metrics = {kind.__name__: kind().to(device) for kind in kinds}
+KINDS = (ActiveUnits, MutualInformation, AggregatedPosteriorKL, DatasetMean, KLPerDimension)
+
+
+def update_all(batches, metrics=None):
+    metrics = metrics or {kind.__name__: kind() for kind in KINDS}
     for mean, logvar, z in batches:
         metrics["ActiveUnits"].update(mean)
         metrics["MutualInformation"].update(mean, logvar, z)
@@ -83,9 +85,10 @@ def test_two_processes_give_what_one_gives(tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_nothing_waits_before_compute():
     batches = [tuple(t.cuda() for t in batch) for batch in split([20, 30], 0)]
+    metrics = {kind.__name__: kind().cuda() for kind in KINDS}
     torch.cuda.set_sync_debug_mode("error")
     try:
-        metrics = update_all(batches, "cuda")
+        update_all(batches, metrics)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert all(row.is_cuda for metric in metrics.values() for row in metric.rows)
