@@ -34,8 +34,8 @@ def update_all(batches, metrics=None):
         metrics["ActiveUnits"].update(mean)
         metrics["MutualInformation"].update(mean, logvar, z)
         metrics["AggregatedPosteriorKL"].update(mean, logvar, z)
-        metrics["DatasetMean"].update(logvar.sum(1))
-        metrics["KLPerDimension"].update(mean**2)
+        metrics["DatasetMean"].update(logvar.double().sum(1))
+        metrics["KLPerDimension"].update(mean.square())
     return metrics
 
 
