@@ -2,5 +2,12 @@
 
 from datamodules.images import ImageDataModule
 from datamodules.mnist import FashionMNISTDataModule, MNISTDataModule, MNISTDigitsDataModule
+from datamodules.omniglot import OmniglotDataModule
 
-__all__ = ["FashionMNISTDataModule", "ImageDataModule", "MNISTDataModule", "MNISTDigitsDataModule"]
+__all__ = [
+    "FashionMNISTDataModule",
+    "ImageDataModule",
+    "MNISTDataModule",
+    "MNISTDigitsDataModule",
+    "OmniglotDataModule",
+]
