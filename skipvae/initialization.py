@@ -10,3 +10,9 @@ def he_normal(module: nn.Module) -> None:
             nn.init.kaiming_normal_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def uniform(module: nn.Module, bound: float) -> None:
+    """U(-bound, bound) for every parameter of `module`, biases and embeddings too: the authors' setting for text."""
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, -bound, bound)

@@ -1,6 +1,8 @@
 """Decoders: (x, z) -> log p(x|z), and samples."""
 
 from skipvae.decoders.base import Decoder, ImageDecoder
+from skipvae.decoders.lstm import LSTMDecoder
 from skipvae.decoders.mlp import MLPDecoder
+from skipvae.decoders.pixelcnn import GatedPixelCNNDecoder
 
-__all__ = ["Decoder", "ImageDecoder", "MLPDecoder"]
+__all__ = ["Decoder", "GatedPixelCNNDecoder", "ImageDecoder", "LSTMDecoder", "MLPDecoder"]

@@ -1,6 +1,8 @@
 """Encoders: x -> DiagonalGaussian."""
 
 from skipvae.encoders.base import Encoder
+from skipvae.encoders.lstm import LSTMEncoder
 from skipvae.encoders.mlp import MLPEncoder
+from skipvae.encoders.resnet import ResNetEncoder
 
-__all__ = ["Encoder", "MLPEncoder"]
+__all__ = ["Encoder", "LSTMEncoder", "MLPEncoder", "ResNetEncoder"]

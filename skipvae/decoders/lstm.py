@@ -1,0 +1,210 @@
+"""The paper's text decoder: an LSTM that sees z at every step, with or without generative skips, or has no z at all."""
+
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skipvae.decoders.base import Decoder
+from skipvae.decoders.generation import State, Step, beam_search, sample_tokens
+from skipvae.decoders.vocabulary_loss import token_log_prob
+from skipvae.initialization import uniform
+from skipvae.skip import SkipLinear
+from skipvae.tokens import BOS, EOS, PAD, UNK, check_tokens, num_predictions
+
+NEVER = -1e4
+"""Logit of a symbol that cannot come next: its probability is 0 in every precision, its gradient too."""
+
+
+class LSTMDecoder(Decoder):
+    """p(x|z) = prod_t p(x_t | x_<t, z) over the words of a sentence and its end symbol.
+
+    z is concatenated to every input embedding, and h(0) of the last layer is linear in z. The generative skip (Dieng
+    et al. 2019, section 3) gives z to the input of every further layer and to the vocabulary projection as well;
+    `skip` switches this and nothing else. `latent_dim=0` is the language model: the same without z.
+
+    Pads and start symbols are never predicted, so the probabilities of all sentences sum to 1. All random numbers
+    (dropout, word dropout) come from torch's default generator, so a seed holds the masks fixed.
+
+    Args:
+        latent_dim: size K of z; 0 for a language model, for which z is None.
+        vocab_size: number of words, the special symbols included.
+        embedding_dim: size of a word's embedding.
+        hidden_dim: units in each LSTM layer.
+        num_layers: number of LSTM layers.
+        dropout: probability of dropping a unit of the embeddings and of each layer's output.
+        word_dropout: probability that an input word is replaced by the unknown word (Bowman et al. 2016).
+        skip: whether z reaches every layer.
+        recompute: see `token_log_prob`; less memory for more time.
+        init_range: parameters start uniform in (-init_range, init_range).
+
+    Raises:
+        ValueError: if a language model is to have skips; in `log_prob`, if the tokens do not fit the vocabulary.
+
+    Example:
+        >>> decoder = LSTMDecoder(latent_dim=2, vocab_size=10, embedding_dim=4, hidden_dim=8, skip=True).eval()
+        >>> x, z = torch.tensor([[2, 7, 8, 3], [2, 7, 3, 0]]), torch.zeros(2, 2)
+        >>> decoder.log_prob(x, z).shape, decoder.sample(z, max_length=5)[:, 0]
+        (torch.Size([2]), tensor([2, 2]))
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 32,
+        *,
+        vocab_size: int,
+        embedding_dim: int = 512,
+        hidden_dim: int = 1024,
+        num_layers: int = 1,
+        dropout: float = 0.5,
+        word_dropout: float = 0.0,
+        skip: bool = False,
+        recompute: bool = False,
+        init_range: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if skip and not latent_dim:
+            raise ValueError("skip=True needs latent_dim >= 1: a language model has no z that could skip a layer")
+        self.latent_dim, self.skip = latent_dim, skip
+        self.vocab_size, self.hidden_dim = vocab_size, hidden_dim
+        self.word_dropout, self.recompute = word_dropout, recompute
+        skip_dim = latent_dim if skip else 0
+        widths = [embedding_dim + latent_dim] + [hidden_dim + skip_dim] * (num_layers - 1)
+        self.embedding = nn.Embedding(vocab_size, embedding_dim)
+        self.layers = nn.ModuleList(nn.LSTM(width, hidden_dim, batch_first=True) for width in widths)
+        self.initial = nn.Linear(latent_dim, hidden_dim) if latent_dim else None
+        self.output = SkipLinear(hidden_dim, vocab_size, skip_dim)
+        self.dropout = nn.Dropout(dropout)
+        never = torch.zeros(vocab_size).index_fill_(0, torch.tensor([PAD, BOS]), NEVER)
+        self.register_buffer("never", never, persistent=False)
+        self.never: Tensor
+        uniform(self, init_range)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode of dropout. The LSTMs, which have none, stay in training mode: only there does cuDNN keep
+        what a gradient by z needs, and inference asks for such gradients in evaluation too."""
+        super().train(mode)
+        self.layers.train()
+        return self
+
+    # -- likelihood -------------------------------------------------------------------------------------------------
+
+    def log_prob(self, x: Tensor, z: Tensor | None) -> Tensor:
+        """log p(x|z) in nats, (B,), summed over the predicted tokens of x (B, T), for z (B, K)."""
+        check_tokens(x, self.vocab_size)
+        hidden = self.hidden(self._drop_words(x[:, :-1]), z)
+        base = self._base(z, len(x))
+        return token_log_prob(hidden, self.output.hidden.weight, base, x[:, 1:], self.recompute).sum(1)
+
+    def num_predictions(self, x: Tensor) -> Tensor:
+        """The number of tokens that `log_prob` sums over, (B,): what perplexity divides by."""
+        return num_predictions(x)
+
+    def logits(self, inputs: Tensor, z: Tensor | None) -> Tensor:
+        """The logits of the token that follows each prefix of `inputs` (B, T): (B, T, V)."""
+        hidden = self.hidden(inputs, z)
+        return F.linear(hidden, self.output.hidden.weight) + self._base(z, len(inputs)).unsqueeze(1)
+
+    def hidden(self, inputs: Tensor, z: Tensor | None) -> Tensor:
+        """What the vocabulary projection sees at each token of `inputs` (B, T): (B, T, H)."""
+        h: Tensor = self.dropout(self.embedding(inputs))
+        for i, (layer, state) in enumerate(zip(self.layers, self._initial_states(z, len(inputs)), strict=True)):
+            h, _ = layer(self._input(i, h, z), tuple(part.unsqueeze(0) for part in state))
+            h = self.dropout(h)
+        return h
+
+    # -- generation -------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(  # type: ignore[override]
+        self,
+        z: Tensor | None = None,
+        *,
+        num_samples: int | None = None,
+        max_length: int = 200,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        num_beams: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """x ~ p(x|z), one sentence for each row of z (B, K); dropout is off.
+
+        Args:
+            z: (B, K), or None for a language model.
+            num_samples: number of sentences of a language model.
+            max_length: most tokens after the start symbol; a longer sentence is cut there and has no end symbol.
+            temperature: divides the logits; 0 takes the likeliest word.
+            top_k: draws among the k likeliest words only.
+            top_p: draws among the fewest words that hold this probability together.
+            num_beams: above 1, the result is the best sentence that a beam search of this width finds.
+            generator: source of the random numbers, on the device of the model.
+
+        Returns:
+            (B, T) tokens, from the start symbol to the end symbol, padded.
+        """
+        rows = len(z) if z is not None else (num_samples or 1)
+        if num_beams > 1:
+            if (temperature, top_k, top_p) != (1.0, None, None):
+                raise ValueError("num_beams > 1 is a search, not a draw: leave temperature, top_k and top_p unset")
+            z = z.repeat_interleave(num_beams, 0) if z is not None else None
+            return beam_search(*self.start(z, rows * num_beams), num_beams=num_beams, max_length=max_length)[0]
+        return sample_tokens(
+            *self.start(z, rows),
+            max_length=max_length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            generator=generator,
+        )
+
+    def preview(self, z: Tensor) -> Tensor:
+        """The sentence of the likeliest next word at each step, (B, T): deterministic."""
+        return self.sample(z, temperature=0.0)
+
+    def start(self, z: Tensor | None, batch_size: int) -> tuple[Step, State]:
+        """A function that takes generation one token further, and its first state: h and c of each layer, (B, H).
+
+        What a sentence's z contributes is computed here, once.
+        """
+        base = self._base(z, batch_size)
+
+        def step(token: Tensor, state: State) -> tuple[Tensor, State]:
+            h, after = self.embedding(token), list[Tensor]()
+            for i, layer in enumerate(self.layers):
+                h, c = torch.lstm_cell(self._input(i, h, z), state[2 * i : 2 * i + 2], *layer.parameters())
+                after += [h, c]
+            return F.linear(h, self.output.hidden.weight) + base, tuple(after)
+
+        return step, tuple(part for state in self._initial_states(z, batch_size) for part in state)
+
+    # -- shared -----------------------------------------------------------------------------------------------------
+
+    def _input(self, layer: int, h: Tensor, z: Tensor | None) -> Tensor:
+        """What a layer sees: h (B, H) or (B, T, H), and z (B, K) where it reaches this layer."""
+        if z is None or (layer > 0 and not self.skip):
+            return h
+        return torch.cat([h, z if h.dim() == 2 else z.unsqueeze(1).expand(-1, h.shape[1], -1)], -1)
+
+    def _base(self, z: Tensor | None, batch_size: int) -> Tensor:
+        """What the logits of a sentence have in common at all tokens, (B, V): once per sentence, not once per token."""
+        bias = self.output.hidden.bias + self.never
+        if self.output.latent is None:
+            return bias.expand(batch_size, -1)
+        assert z is not None
+        return F.linear(z, self.output.latent.weight, bias)
+
+    def _initial_states(self, z: Tensor | None, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+        """h(0) and c(0) of each layer, (B, H): zero, but for h(0) of the last layer."""
+        if (z is None) != (self.latent_dim == 0):
+            raise ValueError("a decoder with latent_dim=0 takes z=None, any other needs z (B, K)")
+        zero = self.embedding.weight.new_zeros(batch_size, self.hidden_dim)
+        first = zero if self.initial is None else self.initial(z).to(zero.dtype)
+        return [(zero, zero)] * (len(self.layers) - 1) + [(first, zero)]
+
+    def _drop_words(self, inputs: Tensor) -> Tensor:
+        if not (self.training and self.word_dropout):
+            return inputs
+        dropped = torch.rand(inputs.shape, device=inputs.device) < self.word_dropout
+        return inputs.masked_fill(dropped & (inputs > EOS), UNK)

@@ -1,0 +1,58 @@
+"""The paper's text encoder."""
+
+import torch
+from torch import Tensor, nn
+
+from skipvae.encoders.base import Encoder
+from skipvae.initialization import uniform
+from skipvae.posterior import DiagonalGaussian
+from skipvae.tokens import check_tokens, lengths
+
+
+class LSTMEncoder(Encoder):
+    """Tokens -> embeddings -> LSTM -> mean and log-variance, linear in the hidden state after the last real token.
+
+    Pads follow that token, so the LSTM may run over them: nothing that comes later is looked at, and no sentence
+    depends on how far its batch was padded. (A packed sequence would make every step wait for the lengths.)
+
+    Args:
+        latent_dim: size K of z.
+        vocab_size: number of words, the special symbols included.
+        embedding_dim: size of a word's embedding.
+        hidden_dim: units in each LSTM layer.
+        num_layers: number of LSTM layers.
+        init_range: parameters start uniform in (-init_range, init_range).
+
+    Raises:
+        ValueError: in `forward`, if the tokens do not fit the vocabulary.
+
+    Example:
+        >>> encoder = LSTMEncoder(latent_dim=2, vocab_size=10, embedding_dim=4, hidden_dim=8)
+        >>> encoder(torch.tensor([[2, 7, 8, 3], [2, 7, 3, 0]])).mean.shape
+        torch.Size([2, 2])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 32,
+        *,
+        vocab_size: int,
+        embedding_dim: int = 512,
+        hidden_dim: int = 1024,
+        num_layers: int = 1,
+        init_range: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.latent_dim, self.vocab_size = latent_dim, vocab_size
+        self.embedding = nn.Embedding(vocab_size, embedding_dim)
+        self.lstm = nn.LSTM(embedding_dim, hidden_dim, num_layers, batch_first=True)
+        self.posterior = nn.Linear(hidden_dim, 2 * latent_dim)
+        uniform(self, init_range)
+
+    def forward(self, x: Tensor) -> DiagonalGaussian:
+        """Maps tokens x (B, T) to q(z|x) with parameters (B, K)."""
+        check_tokens(x, self.vocab_size)
+        hidden, _ = self.lstm(self.embedding(x))  # (B, T, H)
+        last = lengths(x).sub(1).clamp(min=0)
+        final = hidden[torch.arange(len(x), device=x.device), last]  # (B, H)
+        return DiagonalGaussian.from_parameters(self.posterior(final))
