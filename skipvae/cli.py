@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from skipvae import callbacks, commands, runs
-from skipvae.checkpoint import read_checkpoint
+from skipvae import commands, runs
+from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report
+from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
+from skipvae.component import class_path
 from skipvae.errors import USER_ERRORS, one_line
 from skipvae.logger import RunLogger
-from skipvae.models.base import SPEC_KEY
+from skipvae.quiet import quieten
 
 USAGE = """usage: skipvae COMMAND [options]      (skipvae COMMAND --help says more)
 
@@ -62,10 +64,10 @@ class SkipVAECLI(LightningCLI):
         parser.add_argument(
             "--name", type=str, default="skipvae", help="The run goes to lightning_logs/NAME/version_N."
         )
-        parser.add_lightning_class_args(callbacks.BestAndLast, "checkpoints")
-        parser.add_lightning_class_args(callbacks.ImageGrids, "image_grids")
-        parser.add_lightning_class_args(callbacks.LatentPictures, "latent_pictures")
-        parser.add_lightning_class_args(callbacks.PredictionWriter, "predictions")
+        parser.add_lightning_class_args(BestAndLast, "checkpoints")
+        parser.add_lightning_class_args(ImageGrids, "image_grids")
+        parser.add_lightning_class_args(LatentPictures, "latent_pictures")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.link_arguments(
             "model.init_args.decoder.init_args.latent_dim", "model.init_args.encoder.init_args.latent_dim"
         )
@@ -74,6 +76,13 @@ class SkipVAECLI(LightningCLI):
                 parser.link_arguments(
                     "data", f"model.init_args.{part}.init_args.{size}", _attribute(size), apply_on="instantiate"
                 )
+
+    def setup_parser(self, *args: Any, **kwargs: Any) -> None:
+        """Makes Lightning's own table of the results an option: `Report` prints them with their meaning."""
+        super().setup_parser(*args, **kwargs)
+        for command, parser in self._subcommand_parsers.items():
+            if command in ("validate", "test"):
+                parser.set_defaults({"verbose": False})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the command line, or the arguments of a call from Python."""
@@ -100,21 +109,23 @@ class SkipVAECLI(LightningCLI):
                 )
             return
         config.ckpt_path = checkpoint
-        self._check_class(checkpoint)
         folder = runs.folder_of(checkpoint)
         if folder is not None and ours:  # what is measured of a run, or added to it, belongs to its folder
             logger.init_args.save_dir, logger.init_args.name = str(folder.parent.parent), folder.parent.name
             logger.init_args.version = folder.name
 
-    def _check_class(self, path: str) -> None:
-        """Reads the checkpoint before anything is built: a clear error now, not a traceback of the loader later."""
-        record = read_checkpoint(path).get(SPEC_KEY)
-        saved = record["model"]["class_path"] if record else None
-        wanted = self.config[self.subcommand].model.class_path
-        if saved and saved != wanted:
+    def after_instantiate_classes(self) -> None:
+        """Checks the checkpoint before anything runs or is written, not when it is loaded at last."""
+        path = self.config[self.subcommand].ckpt_path
+        if path is None:
+            return
+        content, model = read_checkpoint(path), class_path(type(self.model))
+        saved = spec_in(content, path)["class_path"]
+        if saved != model:
             raise ValueError(
-                f"{path} holds a {saved}, but the config asks for a {wanted}: take the config of its own run"
+                f"{path} holds a {saved}, but the config asks for a {model}: take the config of its own run"
             )
+        check_fits(content["state_dict"], self.model, path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with a progress bar that does not slow small models down."""
@@ -122,10 +133,10 @@ class SkipVAECLI(LightningCLI):
         given = trainer_config.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
         bars = [bar for bar in (*given, *self.trainer_defaults["callbacks"]) if isinstance(bar, ProgressBar)]
-        extra = [callbacks.Report()]
         if trainer_config.get("enable_progress_bar") is not False and not bars:
-            extra.append(TQDMProgressBar(refresh_rate=25))
-        trainer_config["callbacks"] = given + extra
+            bars = [TQDMProgressBar(refresh_rate=25)]
+            given = [*given, *bars]
+        trainer_config["callbacks"] = [*given, Report()]  # the bar first, so that it has ended where the table begins
         return super().instantiate_trainer(**kwargs)
 
 
@@ -170,7 +181,7 @@ def _without_option(args: Sequence[str], name: str) -> list[str]:
     return kept
 
 
-def run(args: list[str], extra_callbacks: Sequence[Callback] = ()) -> Any:
+def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
     """Runs one command; raises what goes wrong. The value is the CLI object for fit, validate, test and predict."""
     command = args[0]
     if command == "study":
@@ -179,8 +190,17 @@ def run(args: list[str], extra_callbacks: Sequence[Callback] = ()) -> Any:
         return study.main(args[1:], launch=run)
     if command in commands.COMMANDS:
         return commands.run(args)
+    quieten()
+
+    class Command(SkipVAECLI):
+        """Only the one that is run: the parsers of all four would take a third of a short run."""
+
+        @staticmethod
+        def subcommands() -> dict[str, set[str]]:
+            return {command: SkipVAECLI.subcommands()[command]}
+
     raise_errors = {"exit_on_error": False}  # so that they become one line, not a page of usage
-    return SkipVAECLI(
+    return Command(
         LightningModule,
         LightningDataModule,
         subclass_mode_model=True,
@@ -191,9 +211,9 @@ def run(args: list[str], extra_callbacks: Sequence[Callback] = ()) -> Any:
         load_from_checkpoint_support=False,  # our checkpoints say themselves how to rebuild the model
         trainer_defaults={
             "logger": {"class_path": "skipvae.logger.RunLogger", "init_args": {"save_dir": runs.LOG_ROOT}},
-            "callbacks": list(extra_callbacks),
+            "callbacks": list(callbacks),
         },
-        parser_kwargs=raise_errors | dict.fromkeys(SkipVAECLI.subcommands(), raise_errors),
+        parser_kwargs=raise_errors | {command: raise_errors},
         args=with_config_of_run(args),
     )
 

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import IO, Any, ClassVar, Self
 
-import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
@@ -13,12 +12,10 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 
-from skipvae.checkpoint import read_checkpoint
-from skipvae.component import Component, build, class_path
+from skipvae.checkpoint import SPEC_KEY, check_fits, read_checkpoint, spec_in
+from skipvae.component import Component, build
 from skipvae.models.evaluation import LikelihoodEvaluation
-
-SPEC_KEY = "skipvae"
-"""Where a checkpoint keeps the description of its model."""
+from skipvae.models.terms import LossTerms
 
 
 class GenerativeModel(Component, LightningModule):
@@ -41,9 +38,7 @@ class GenerativeModel(Component, LightningModule):
         """Weight of the KL in the training loss; set by the annealing callbacks, ignored in evaluation."""
         self.results: dict[str, Any] = {}
         """What the last validation or test measured, in full precision."""
-        self._sums: Tensor | None = None
-        self._num_summed = 0
-        self._latest: Tensor | None = None
+        self._terms = LossTerms()
 
     # -- training ---------------------------------------------------------------------------------------------------
 
@@ -60,8 +55,8 @@ class GenerativeModel(Component, LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/elbo"}}
 
     def setup(self, stage: str) -> None:
-        """Forgets what an earlier fit left in the running means, before a checkpoint may restore them."""
-        self._sums, self._num_summed, self._latest = None, 0, None
+        """Forgets the steps of an earlier fit, before a checkpoint may restore those of its own."""
+        self._terms.clear()
 
     def configure_gradient_clipping(
         self,
@@ -93,38 +88,16 @@ class GenerativeModel(Component, LightningModule):
 
         Calling `self.log` at every step would cost more than a small model's whole step.
         """
-        names, values = list(terms), torch.stack([value.detach().float() for value in terms.values()])
-        step = values.new_full((1,), self.global_step)
-        latest = torch.cat([step, values])
-        # Once a value is not finite the record freezes, so the step where it appeared can be named later on.
-        if self._latest is not None:
-            latest = torch.where(self._latest.isfinite().all(), latest, self._latest)
-        self._latest = latest
-        self._sums = values if self._sums is None else self._sums.to(values.device) + values
-        self._num_summed += 1
-        self._term_names = names
+        self._terms.add(self.global_step, terms)
         due = (self.global_step + 1) % max(1, self.trainer.log_every_n_steps) == 0
-        if due or self.device.type == "cpu":  # elsewhere reading the record would make the step wait for the device
-            self.check_finite()
         if due:
-            means = self._sums / self._num_summed
-            self.log_dict({f"train/{name}": mean for name, mean in zip(names, means, strict=True) if name != "loss"})
-            self.log("train/loss", means[names.index("loss")], prog_bar=True)
-            self.log("train/beta", float(self.beta))
-            self._sums, self._num_summed = None, 0
-
-    def check_finite(self) -> None:
-        """Raises a FloatingPointError that names the step and the term, if a term of the loss was not finite."""
-        if self._latest is None or bool(self._latest.isfinite().all()):
-            return
-        step, *values = self._latest.tolist()
-        terms = dict(zip(self._term_names, values, strict=True))
-        wrong = [name for name, value in terms.items() if not torch.isfinite(torch.tensor(value))]
-        culprit = next((name for name in wrong if name != "loss"), "loss")
-        raise FloatingPointError(
-            f"the {culprit} became {terms[culprit]} at step {int(step)}: training stopped before this could reach a "
-            "checkpoint; try a lower learning rate, gradient clipping (trainer.gradient_clip_val) or float32"
-        )
+            self._terms.check_finite()
+            means = self._terms.means()
+            self.log("train/loss", means.pop("loss"), prog_bar=True)
+            self.log_dict({f"train/{name}": mean for name, mean in means.items()} | {"train/beta": float(self.beta)})
+            self._terms.clear()
+        elif self.device.type == "cpu":  # elsewhere looking would make the step wait for the device
+            self._terms.check_finite(last=1)
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 
@@ -164,29 +137,39 @@ class GenerativeModel(Component, LightningModule):
             if name in self.results:
                 self.log(f"{stage}/{name}", float(self.results[name]), prog_bar=prog_bar.get(name, False))
 
-    @staticmethod
-    def _seed_noise(stream: int, counter: int) -> None:
+    def _seed_noise(self, stream: int, counter: int) -> None:
         seed = os.environ.get("PL_GLOBAL_SEED")  # set by seed_everything; without it the noise stays unseeded
-        if seed is not None:
-            torch.manual_seed(int(np.random.SeedSequence((int(seed), stream, counter)).generate_state(1)[0]))
+        if seed is None:
+            return
+        mixed = hash((int(seed), stream, counter)) & 0x7FFF_FFFF_FFFF_FFFF  # of integers: the same in every process
+        # Not torch.manual_seed, which looks for every kind of device and so takes longer than a small model's step.
+        torch.default_generator.manual_seed(mixed)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index or 0].manual_seed(mixed)
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the description of the model; refuses to save one whose loss or weights are no numbers."""
-        self.check_finite()
+        self._terms.check_finite()
         for name, weight in checkpoint["state_dict"].items():
             if not weight.isfinite().all():
                 raise FloatingPointError(
                     f"{name} is no longer finite after step {self.global_step - 1}: nothing was saved, so take the "
                     "last good checkpoint, and a lower learning rate or gradient clipping (trainer.gradient_clip_val)"
                 )
-        checkpoint[SPEC_KEY] = {"model": self.spec, "sums": self._sums, "num_summed": self._num_summed}
+        checkpoint[SPEC_KEY] = {"model": self.spec, "terms": self._terms.state_dict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the running means, so that a resumed run logs what the straight one would have."""
-        record = checkpoint.get(SPEC_KEY, {})
-        self._sums, self._num_summed = record.get("sums"), record.get("num_summed", 0)
+        """Restores the terms since the last write of the loggers.
+
+        Raises:
+            ValueError: if the weights in the checkpoint are not those of this model.
+        """
+        if self.strict_loading:
+            check_fits(checkpoint["state_dict"], self)
+        if "terms" in checkpoint.get(SPEC_KEY, {}):
+            self._terms.load_state_dict(checkpoint[SPEC_KEY]["terms"], self.device)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -209,13 +192,8 @@ class GenerativeModel(Component, LightningModule):
             ValueError: if it is no checkpoint of this project, cut short, unsafe, or of another class of model.
         """
         checkpoint = read_checkpoint(checkpoint_path, map_location)
-        record = checkpoint.get(SPEC_KEY)
-        if not isinstance(record, dict) or not isinstance(record.get("model"), dict):
-            raise ValueError(f"{checkpoint_path} was not written by skipvae: it does not say which model it holds")
-        model = build(record["model"], cls, **overrides)
-        try:
-            model.load_state_dict(checkpoint["state_dict"], strict=strict)
-        except (RuntimeError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{checkpoint_path} does not fit its own {class_path(type(model))}: {reason}") from error
+        model = build(spec_in(checkpoint, checkpoint_path), cls, **overrides)
+        if strict:
+            check_fits(checkpoint["state_dict"], model, checkpoint_path)
+        model.load_state_dict(checkpoint["state_dict"], strict=strict)
         return model.to(map_location).eval() if isinstance(map_location, (str, torch.device)) else model.eval()

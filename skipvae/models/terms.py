@@ -1,0 +1,59 @@
+"""The terms of the training loss between two writes of the loggers."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class LossTerms:
+    """Keeps the terms of each step on the device, since reading them would make every step wait for it."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.steps: list[int] = []
+        self.rows: list[Tensor] = []
+
+    def add(self, step: int, terms: dict[str, Tensor]) -> None:
+        """Takes in the terms of a step: scalars in nats per example."""
+        self.names = list(terms)
+        self.steps.append(step)
+        self.rows.append(torch.stack(list(terms.values())).detach())
+
+    def means(self) -> dict[str, Tensor]:
+        """The mean of each term over the steps taken in."""
+        return dict(zip(self.names, torch.stack(self.rows).mean(0), strict=True))
+
+    def check_finite(self, last: int | None = None) -> None:
+        """Raises a FloatingPointError that names the first step and term that are not finite.
+
+        Args:
+            last: how many of the latest steps to look at; all by default.
+        """
+        rows, steps = (self.rows, self.steps) if last is None else (self.rows[-last:], self.steps[-last:])
+        if not rows or bool((rows[0] if len(rows) == 1 else torch.stack(rows)).isfinite().all()):
+            return
+        for step, row in zip(steps, rows, strict=True):
+            wrong = {
+                name: value for name, value in zip(self.names, row.tolist(), strict=True) if not math.isfinite(value)
+            }
+            if wrong:
+                culprit = next((name for name in wrong if name != "loss"), "loss")
+                raise FloatingPointError(
+                    f"the {culprit} became {wrong[culprit]} at step {step}: training stopped before this could reach a "
+                    "checkpoint; try a lower learning rate, gradient clipping (trainer.gradient_clip_val) or float32"
+                )
+
+    def clear(self) -> None:
+        """Forgets all steps."""
+        self.steps, self.rows = [], []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds: plain types and tensors."""
+        return {"names": self.names, "steps": self.steps, "rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Restores the steps, so that a resumed run logs what the straight one would have."""
+        self.names, self.steps = list(state["names"]), list(state["steps"])
+        self.rows = [row.to(device) for row in state["rows"]]
