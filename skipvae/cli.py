@@ -53,7 +53,8 @@ class SaveConfig(SaveConfigCallback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the config in TensorBoard's hparams tab."""
         if isinstance(trainer.logger, RunLogger):
-            trainer.logger.log_hyperparams(self.config.as_dict())
+            shown = ("seed_everything", "model", "data", "trainer")
+            trainer.logger.log_hyperparams({key: self.config.as_dict()[key] for key in shown})
 
 
 class SkipVAECLI(LightningCLI):
@@ -68,6 +69,7 @@ class SkipVAECLI(LightningCLI):
         parser.add_lightning_class_args(ImageGrids, "image_grids")
         parser.add_lightning_class_args(LatentPictures, "latent_pictures")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.link_arguments(
             "model.init_args.decoder.init_args.latent_dim", "model.init_args.encoder.init_args.latent_dim"
         )
@@ -208,6 +210,7 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
         save_config_callback=SaveConfig,
         save_config_kwargs={"overwrite": True},
         seed_everything_default=1,
+        auto_configure_optimizers=False,  # optimiser and scheduler are arguments of the model
         load_from_checkpoint_support=False,  # our checkpoints say themselves how to rebuild the model
         trainer_defaults={
             "logger": {"class_path": "skipvae.logger.RunLogger", "init_args": {"save_dir": runs.LOG_ROOT}},

@@ -3,13 +3,16 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 from torch import Tensor
 
+from skipvae.callbacks import ImageGrids, LatentPictures
 from skipvae.cli import main, run
 from skipvae.models import GenerativeModel
 
@@ -28,14 +31,23 @@ TINY = ("--config", str(CONFIG), "--name=tiny", *QUIET, *TINY_MODEL, *TINY_DATA,
 RUN = Path("lightning_logs/tiny/version_0")
 
 
-def fit(*options: str, epochs: int = 1) -> Any:
+def fit(*options: str, epochs: int = 1, callbacks: Sequence[Callback] = ()) -> Any:
     """Trains a tiny model on 200 digits, four steps an epoch; the CLI object, which holds `model` and `trainer`."""
-    return run(["fit", *TINY, f"--trainer.max_epochs={epochs}", *options])
+    return plain(["fit", *TINY, f"--trainer.max_epochs={epochs}", *options], callbacks)
 
 
 def resume(*options: str, epochs: int = 1) -> Any:
     """Goes on with the last run in the working folder."""
-    return run(["fit", "--ckpt_path=last", f"--trainer.max_epochs={epochs}", *options])
+    return plain(["fit", "--ckpt_path=last", *QUIET, f"--trainer.max_epochs={epochs}", *options])
+
+
+def plain(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
+    """Runs a command without drawing for TensorBoard, which takes as long as the rest of a tiny run."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for pictures in (ImageGrids, LatentPictures):
+            for draw in ("draw", "draw_last"):
+                monkeypatch.setattr(pictures, draw, lambda *_: None)
+        return run(args, callbacks)
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *args: str) -> str:

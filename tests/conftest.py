@@ -42,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
-        command_line.fit(epochs=2)
+        command_line.run(["fit", *command_line.TINY, "--trainer.max_epochs=2"])
     return folder / command_line.RUN
 
 

@@ -25,7 +25,7 @@ class BestAndLast(ModelCheckpoint):
         # Not `save_last`, with which Lightning writes `last.ckpt` only after an epoch that was the best so far.
         super().__init__(filename="best", monitor=monitor, mode="max", save_top_k=1, enable_version_counter=False)
         self._last_every = every_n_train_steps
-        self._interrupted = False
+        self._interrupted = self._ended = False
         self._previous_handler: Any = None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ class BestAndLast(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes over Ctrl-C for the time of training."""
         super().on_train_start(trainer, pl_module)
-        self._interrupted = False
+        self._interrupted = self._ended = False
         try:
             self._previous_handler = signal.signal(signal.SIGINT, self._note_interrupt)
         except ValueError:  # not the main thread: whoever runs us handles signals
@@ -62,15 +62,19 @@ class BestAndLast(ModelCheckpoint):
         interrupted = self._interrupted
         if trainer.world_size > 1:  # saving takes all processes, and the signal may reach them in different steps
             interrupted = trainer.strategy.reduce_boolean_decision(interrupted, all=False)
-        if interrupted or (self._last_every and trainer.global_step % self._last_every == 0):
+        # A run that `max_steps` ends within an epoch is saved here, since the end of an epoch would count it as whole.
+        ends = trainer.global_step == trainer.max_steps and not trainer.is_last_batch
+        if interrupted or ends or (self._last_every and trainer.global_step % self._last_every == 0):
             self._save_last(trainer)
         if interrupted:
             raise KeyboardInterrupt
+        self._ended = ends
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves `best.ckpt` if the epoch was the best so far, and `last.ckpt`."""
         super().on_train_epoch_end(trainer, pl_module)
-        self._save_last(trainer)
+        if not self._ended:
+            self._save_last(trainer)
 
     def _save_last(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]

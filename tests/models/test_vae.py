@@ -34,7 +34,7 @@ def images() -> torch.Tensor:
     return torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(2)).round()
 
 
-# -- closed forms -------------------------------------------------------------------------------------------------------
+# -- closed forms -----------------------------------------------------------------------------------------------------
 
 
 def test_infer_is_the_posterior_of_the_encoder(x):
@@ -86,7 +86,7 @@ def test_samples_have_the_moments_of_the_model():
     assert ((draws.T.cov() - covariance).abs() < 5 * error).all()
 
 
-# -- what people call ---------------------------------------------------------------------------------------------------
+# -- what people call -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("image_shape", [(1, 28, 28), (3, 5, 7)])
@@ -130,7 +130,7 @@ def test_images_of_another_shape_are_refused(images):
         mlp().elbo(torch.zeros(2, 1, 5, 4))
 
 
-# -- training -----------------------------------------------------------------------------------------------------------
+# -- training ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
@@ -215,7 +215,7 @@ def test_every_parameter_is_used(images, skip):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-# -- evaluation ---------------------------------------------------------------------------------------------------------
+# -- evaluation -------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()

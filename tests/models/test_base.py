@@ -1,0 +1,252 @@
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers.logger import Logger
+from torch.utils.data import DataLoader, TensorDataset
+
+from skipvae import VAE
+from skipvae.callbacks import BestAndLast
+from skipvae.decoders import MLPDecoder
+from skipvae.encoders import MLPEncoder
+from skipvae.models import GenerativeModel
+
+NUM_BATCHES = 6
+
+
+class Kept(Logger):
+    """A logger that keeps what it is given."""
+
+    name, version = "kept", 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics: list[tuple[int, dict[str, float]]] = []
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.metrics.append((step, metrics))
+
+    def series(self, name: str) -> dict[int, float]:
+        return {step: metrics[name] for step, metrics in self.metrics if name in metrics}
+
+
+class Scripted(VAE):
+    """A VAE whose losses are written in advance; "value" is what term `term` has at the given step."""
+
+    def __init__(self, values: dict[int, float] | None = None, term: str = "kl", **options: Any) -> None:
+        encoder, decoder = MLPEncoder(2, (1, 2, 2), 4, 1), MLPDecoder(2, (1, 2, 2), 4, 1)
+        super().__init__(encoder, decoder, **options)
+        self.values, self.term = values or {}, term
+
+    def loss(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        terms = super().loss(x)
+        if self.global_step in self.values:
+            terms[self.term] = terms[self.term] * 0 + self.values[self.global_step]
+            terms["loss"] = terms["kl"] - terms["reconstruction"]
+        return terms
+
+
+def batches() -> DataLoader[Any]:
+    x = torch.rand(4 * NUM_BATCHES, 1, 2, 2, generator=torch.Generator().manual_seed(0)).round()
+    return DataLoader(TensorDataset(x, torch.zeros(len(x))), batch_size=4)
+
+
+def fit(model: pl.LightningModule, folder: Path, ckpt_path: Path | None = None, **options: Any) -> pl.Trainer:
+    settings: dict[str, Any] = {
+        "accelerator": "cpu",
+        "max_epochs": 1,
+        "logger": False,
+        "callbacks": [BestAndLast()],
+        "default_root_dir": folder,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 1,
+    }
+    trainer = pl.Trainer(**(settings | options))
+    trainer.fit(model, batches(), batches(), ckpt_path=ckpt_path)
+    return trainer
+
+
+# -- optimisers -------------------------------------------------------------------------------------------------------
+
+
+def test_the_optimiser_is_the_one_that_was_asked_for():
+    assert isinstance(Scripted().configure_optimizers(), torch.optim.Adam)
+    model = Scripted(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.3))
+    assert model.configure_optimizers().defaults["lr"] == 0.3
+
+
+def test_the_scheduler_steps_once_per_epoch(tmp_path):
+    model = Scripted(
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+        lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.1),
+    )
+    trainer = fit(model, tmp_path, max_epochs=2)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.001)
+
+
+def test_a_scheduler_that_watches_a_metric_watches_the_elbo(tmp_path):
+    model = Scripted(
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0),  # so that nothing ever improves
+        lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=0),
+    )
+    trainer = fit(model, tmp_path, max_epochs=2)
+    assert trainer.lr_scheduler_configs[0].monitor == "val/elbo"
+
+
+# -- logs -------------------------------------------------------------------------------------------------------------
+
+
+def test_each_step_of_an_interval_counts_in_what_is_logged(tmp_path):
+    model, logger = Scripted({step: 10.0**step for step in range(2 * NUM_BATCHES)}), Kept()
+    fit(model, tmp_path, logger=logger, log_every_n_steps=4, max_epochs=2)
+    means = {last: sum(10.0**step for step in range(last - 3, last + 1)) / 4 for last in (3, 7, 11)}
+    assert logger.series("train/kl") == pytest.approx(means)
+
+
+def test_what_is_logged(tmp_path):
+    logger = Kept()
+    model = Scripted()
+    model.beta = 0.25
+    fit(model, tmp_path, logger=logger)
+    names = {name for _, metrics in logger.metrics for name in metrics} - {"epoch"}
+    train = {"train/loss", "train/beta", "train/reconstruction", "train/kl"}
+    assert names == train | {f"val/{name}" for name in ("elbo", "reconstruction", "kl", "mi", "au")}
+    assert set(logger.series("train/beta").values()) == {0.25}
+    loss, kl = logger.series("train/loss"), logger.series("train/kl")
+    reconstruction = logger.series("train/reconstruction")
+    assert loss == pytest.approx({step: 0.25 * kl[step] - reconstruction[step] for step in loss})
+
+
+def test_a_resumed_run_logs_what_the_straight_one_does(tmp_path):
+    straight, first, second = Kept(), Kept(), Kept()
+    pl.seed_everything(1)
+    fit(Scripted(), tmp_path / "straight", logger=straight, log_every_n_steps=4, max_epochs=2)
+    pl.seed_everything(1)
+    once = {"log_every_n_steps": 4, "default_root_dir": tmp_path}
+    trainer = fit(Scripted(), tmp_path, logger=first, **once)  # six steps: the interval of four is cut
+    again = {**once, "max_epochs": 2}
+    fit(Scripted(), tmp_path, trainer.checkpoint_callback.last_path, logger=second, **again)
+    for name in ("train/loss", "train/kl", "val/elbo"):
+        assert straight.series(name) == first.series(name) | second.series(name)
+
+
+def test_a_model_can_be_fitted_again(tmp_path):
+    model, logger = Scripted({0: 1e30}), Kept()
+    fit(model, tmp_path, log_every_n_steps=100)
+    fit(model, tmp_path, logger=logger, max_epochs=1, log_every_n_steps=6)
+    model.values = {}
+    fit(model, tmp_path, logger=logger, max_epochs=1, log_every_n_steps=6)
+    assert [metrics["train/kl"] > 1e20 for _, metrics in logger.metrics if "train/kl" in metrics] == [True, False]
+
+
+def test_results_of_an_interrupted_evaluation_do_not_leak(tmp_path):
+    model = Scripted()
+    model.validation_step((torch.zeros(3, 1, 2, 2), torch.zeros(3)), 0)
+    fit(model, tmp_path)
+    assert model.results["num_examples"] == 4 * NUM_BATCHES
+
+
+# -- noise ------------------------------------------------------------------------------------------------------------
+
+
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.nn.utils.parameters_to_vector(model.parameters())
+
+
+def test_the_noise_of_a_run_is_a_function_of_its_seed(tmp_path):
+    def trained(seed: int, waste: int = 0) -> torch.Tensor:
+        pl.seed_everything(3)
+        model = Scripted()
+        pl.seed_everything(seed)
+        torch.randn(waste)
+        fit(model, tmp_path)
+        return weights(model)
+
+    assert torch.equal(trained(1), trained(1, waste=7))
+    assert not torch.equal(trained(1), trained(2))
+
+
+def test_evaluation_noise_belongs_to_the_batch(tmp_path):
+    pl.seed_everything(1)
+    model = Scripted()
+    trainer = fit(model, tmp_path)
+    first = trainer.validate(model, batches(), verbose=False)
+    torch.randn(5)
+    assert trainer.validate(model, batches(), verbose=False) == first
+
+
+# -- losses that are no numbers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("term", "value"), [("kl", math.nan), ("kl", math.inf), ("reconstruction", math.nan), ("reconstruction", -math.inf)]
+)
+def test_a_loss_that_is_no_number_stops_training_and_names_step_and_term(tmp_path, term, value):
+    model = Scripted({8: value}, term)
+    with pytest.raises(FloatingPointError, match=rf"the {term} became {value} at step 8: .*learning rate"):
+        fit(model, tmp_path, max_epochs=3, callbacks=[BestAndLast(every_n_train_steps=1)])
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    assert saved["global_step"] == 8
+    assert all(weight.isfinite().all() for weight in saved["state_dict"].values())
+
+
+def test_weights_that_are_no_numbers_reach_no_checkpoint(tmp_path):
+    model = Scripted()
+
+    class Poison(pl.Callback):
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            if trainer.global_step == 3:  # the loss was fine, the gradient is not
+                pl_module.decoder.output.hidden.bias.grad.fill_(math.nan)
+
+    with pytest.raises(FloatingPointError, match=r"decoder.output.hidden.bias is no longer finite after step 3"):
+        fit(model, tmp_path, callbacks=[BestAndLast(every_n_train_steps=1), Poison()])
+    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 3
+
+
+class Waiting:
+    """Stands in for a model on a device where reading a value means waiting."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, log_every_n_steps: int) -> None:
+        monkeypatch.setattr(Scripted, "device", torch.device("cuda"))
+        self.model = Scripted()
+        self.trainer = SimpleNamespace(global_step=0, log_every_n_steps=log_every_n_steps)
+        self.logged: list[dict[str, float]] = []
+        monkeypatch.setattr(GenerativeModel, "trainer", self.trainer)
+        monkeypatch.setattr(GenerativeModel, "global_step", property(lambda _: self.trainer.global_step))
+        monkeypatch.setattr(GenerativeModel, "log", lambda *_, **__: None)
+        monkeypatch.setattr(GenerativeModel, "log_dict", lambda _, metrics: self.logged.append(metrics))
+
+    def step(self, kl: float) -> None:
+        terms = {"loss": torch.tensor(kl), "reconstruction": torch.tensor(0.0), "kl": torch.tensor(kl)}
+        self.model._record(terms)
+        self.trainer.global_step += 1
+
+
+def test_elsewhere_than_on_the_cpu_the_first_bad_step_is_named_at_the_next_logging_step(monkeypatch):
+    waiting = Waiting(monkeypatch, log_every_n_steps=5)
+    waiting.step(1.0)
+    waiting.step(math.nan)
+    waiting.step(math.inf)
+    waiting.step(2.0)
+    assert waiting.logged == []
+    with pytest.raises(FloatingPointError, match="kl became nan at step 1:"):
+        waiting.step(3.0)
+
+
+def test_elsewhere_than_on_the_cpu_a_bad_step_is_noticed_before_a_checkpoint(monkeypatch):
+    waiting = Waiting(monkeypatch, log_every_n_steps=100)
+    waiting.step(1.0)
+    waiting.model.on_save_checkpoint({"state_dict": {}})
+    waiting.step(math.inf)
+    waiting.step(1.0)
+    with pytest.raises(FloatingPointError, match="kl became inf at step 1:"):
+        waiting.model.on_save_checkpoint({"state_dict": {}})
