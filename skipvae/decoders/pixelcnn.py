@@ -124,9 +124,8 @@ class GatedPixelCNNDecoder(ImageDecoder):
         like = self.output.weight
         batch = num_samples if z is None else len(z)
         noise = torch.rand(batch, *self.image_shape, generator=generator, dtype=like.dtype, device=like.device)
-        with torch.no_grad():
-            maps = self.layer_maps(z)
-        return sample_pixels(self.layers, self.output, maps, noise, progress)  # type: ignore[arg-type]
+        with torch.no_grad(), torch.autocast(like.device.type, enabled=False):
+            return sample_pixels(self.layers, self.output, self.layer_maps(z), noise, progress)  # type: ignore[arg-type]
 
     def preview(self, z: Tensor) -> Tensor:
         """A sample, the same at every call."""

@@ -97,7 +97,6 @@ def _as_function(shortcut: nn.Module) -> Callable[[Tensor], Tensor]:
     return lambda h: torch.addmm(bias, h, weight)
 
 
-@torch.no_grad()
 def sample_pixels(
     layers: Sequence[GatedLayer],
     output: HorizontalConv2d,
@@ -105,7 +104,7 @@ def sample_pixels(
     noise: Tensor,
     progress: bool = False,
 ) -> Tensor:
-    """Draws images: a pixel is 1 where its noise is below its probability.
+    """Draws images: a pixel is 1 where its noise is below its probability. To be called without gradients.
 
     Args:
         layers: the gated layers.
@@ -125,19 +124,18 @@ def sample_pixels(
     results = [*(state.row.pixels for state in states[1:]), head.pixels]  # where each layer's h' belongs
     thresholds = noise.logit().permute(2, 3, 0, 1).contiguous()  # u < sigmoid(a) where logit(u) < a
     logits = noise.new_empty(batch, channels)
-    with torch.autocast(noise.device.type, enabled=False):
-        for i in tqdm(range(height), desc="sampling rows", disable=not progress):
-            head.start(i)
-            v = states[0].start_row(i)
-            for state in states[1:]:
-                state.v[:, :, i] = v
-                v = state.start_row(i)
-            for j in range(width):
-                # All channels are drawn at every pass; channel c is final after pass c, as the masks hide the rest.
-                for _ in range(channels):
-                    for state, result in zip(states, results, strict=True):
-                        state.draw(j, out=result[j])
-                    head.convolve(j, head.bias, out=logits)
-                    torch.gt(logits, thresholds[i, j], out=pixels[j])
-            image[:, :, i] = torch.stack(pixels, dim=2)
+    for i in tqdm(range(height), desc="sampling rows", disable=not progress):
+        head.start(i)
+        v = states[0].start_row(i)
+        for state in states[1:]:
+            state.v[:, :, i] = v
+            v = state.start_row(i)
+        for j in range(width):
+            # All channels are drawn at every pass; channel c is final after pass c, as the masks hide the rest.
+            for _ in range(channels):
+                for state, result in zip(states, results, strict=True):
+                    state.draw(j, out=result[j])
+                head.convolve(j, head.bias, out=logits)
+                torch.gt(logits, thresholds[i, j], out=pixels[j])
+        image[:, :, i] = torch.stack(pixels, dim=2)
     return image.clone()
