@@ -169,7 +169,7 @@ class GenerativeModel(Component, LightningModule):
         if self.strict_loading:
             check_fits(checkpoint["state_dict"], self)
         if "terms" in checkpoint.get(SPEC_KEY, {}):
-            self._terms.load_state_dict(checkpoint[SPEC_KEY]["terms"], self.device)
+            self._terms.load_state_dict(checkpoint[SPEC_KEY]["terms"])
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]

@@ -23,7 +23,7 @@ class LossTerms:
 
     def means(self) -> dict[str, Tensor]:
         """The mean of each term over the steps taken in."""
-        return dict(zip(self.names, torch.stack(self.rows).mean(0), strict=True))
+        return dict(zip(self.names, _stack(self.rows).mean(0), strict=True))
 
     def check_finite(self, last: int | None = None) -> None:
         """Raises a FloatingPointError that names the first step and term that are not finite.
@@ -32,7 +32,7 @@ class LossTerms:
             last: how many of the latest steps to look at; all by default.
         """
         rows, steps = (self.rows, self.steps) if last is None else (self.rows[-last:], self.steps[-last:])
-        if not rows or bool((rows[0] if len(rows) == 1 else torch.stack(rows)).isfinite().all()):
+        if not rows or bool((rows[0] if len(rows) == 1 else _stack(rows)).isfinite().all()):
             return
         for step, row in zip(steps, rows, strict=True):
             wrong = {
@@ -53,7 +53,11 @@ class LossTerms:
         """What a checkpoint holds: plain types and tensors."""
         return {"names": self.names, "steps": self.steps, "rows": self.rows}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the steps, so that a resumed run logs what the straight one would have."""
-        self.names, self.steps = list(state["names"]), list(state["steps"])
-        self.rows = [row.to(device) for row in state["rows"]]
+        self.names, self.steps, self.rows = list(state["names"]), list(state["steps"]), list(state["rows"])
+
+
+def _stack(rows: list[Tensor]) -> Tensor:
+    """(steps, terms), where the last step is: what a checkpoint restored may lie elsewhere."""
+    return torch.stack([row.to(rows[-1].device) for row in rows])

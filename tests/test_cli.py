@@ -1,0 +1,447 @@
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report
+from skipvae.cli import USAGE, main
+from skipvae.commands import COMMANDS
+from tests.callbacks.tiny import read_events
+from tests.command_line import CONFIG, QUIET, ROOT, RUN, TINY, contents, error_of, fit, plain
+
+TRAINER_COMMANDS = ["fit", "validate", "test", "predict"]
+
+
+def printed(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """What a command that ends well prints."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        main(list(args))
+    assert not exit_.value.code
+    return capsys.readouterr().out
+
+
+def in_a_process(*args: str) -> subprocess.CompletedProcess[str]:
+    """`python -m skipvae` in the working folder."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "skipvae", *args]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=250, check=False)
+
+
+def val_metrics(cli: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
+
+
+# -- help -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", [[], ["-h"], ["--help"]])
+def test_usage_names_every_command(capsys, args):
+    with pytest.raises(SystemExit) as exit_:
+        main(args)
+    assert exit_.value.code == (0 if args else 2)
+    assert capsys.readouterr().out.strip() == USAGE.strip()
+    for command in (*TRAINER_COMMANDS, *COMMANDS, "study"):
+        assert re.search(rf"^  {command}\b", USAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", [*TRAINER_COMMANDS, *COMMANDS])
+def test_every_command_has_help(capsys, command):
+    said = printed(capsys, command, "--help")
+    assert "usage:" in said
+    assert "--ckpt_path" in said
+    if command in TRAINER_COMMANDS:
+        for option in ("--config", "--print_config", "--model", "--data", "--name", "--trainer.max_epochs"):
+            assert option in said
+    else:
+        assert "--output" in said
+
+
+def test_a_wrong_command_is_one_line(capsys):
+    assert "there is no command train: choose from fit, " in error_of(capsys, "train")
+
+
+# -- configs ----------------------------------------------------------------------------------------------------------
+
+
+def test_print_config_prints_a_config_that_says_the_same(workspace, capsys):
+    first = printed(capsys, "fit", *TINY, "--print_config")
+    Path("printed.yaml").write_text(first)
+    assert printed(capsys, "fit", "--config", "printed.yaml", "--print_config") == first
+    config = yaml.safe_load(first)
+    assert config["model"]["init_args"]["decoder"]["init_args"]["latent_dim"] == 3
+    assert config["trainer"]["gradient_clip_val"] == 5.0
+    assert os.listdir() == ["printed.yaml"]
+
+
+def test_sizes_are_written_once(tiny_run):
+    for path in (CONFIG, tiny_run / "config.yaml"):
+        model = yaml.safe_load(path.read_text())["model"]["init_args"]
+        assert "latent_dim" in model["decoder"]["init_args"]
+        assert "latent_dim" not in model["encoder"]["init_args"]
+        assert "image_shape" not in path.read_text()
+
+
+def test_one_override_makes_it_a_skip_vae(workspace):
+    cli = fit("--model.decoder.skip=true", "--trainer.fast_dev_run=true")
+    assert cli.model.decoder.skip
+    assert cli.model.spec["init_args"]["decoder"]["init_args"]["skip"] is True
+    assert not Path("lightning_logs").exists()
+
+
+def test_the_saved_config_repeats_the_run(tiny_run):
+    saved = tiny_run / "config.yaml"
+    before = (tiny_run / "checkpoints/last.ckpt").read_bytes()
+    again = plain(["fit", "--config", str(saved)])
+    assert (tiny_run / "checkpoints/last.ckpt").read_bytes() == before
+    other = RUN.parent / "version_1"
+    first, second = (
+        torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in (tiny_run, other)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    logged = read_events(tiny_run).Scalars("val/elbo")
+    assert [event.value for event in logged][-1] == pytest.approx(val_metrics(again)["val/elbo"], rel=1e-7)
+    assert yaml.safe_load(saved.read_text()) == yaml.safe_load((other / "config.yaml").read_text())
+
+
+def test_a_run_folder_holds_what_it_should(tiny_run):
+    names = {path.name for path in tiny_run.iterdir()}
+    assert {"config.yaml", "checkpoints"} <= names
+    assert {path.name for path in (tiny_run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    events = read_events(tiny_run)
+    scalars = events.Tags()["scalars"]
+    assert {"train/loss", "train/beta", "val/elbo", "val/kl", "val/reconstruction", "val/mi", "val/au"} <= set(scalars)
+    assert {"images/reconstructions", "images/samples", "images/traversals"} <= set(events.Tags()["images"])
+
+
+# -- the same seed, the same run --------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_run_whoever_watches(workspace, trained):
+    logged = [event.value for event in read_events(trained).Scalars("val/elbo")][-1]
+    bare = fit("--trainer.logger=false", epochs=2)
+    watched = fit("--trainer.enable_progress_bar=true", "--trainer.logger=CSVLogger", "--trainer.logger.save_dir=csv")
+    metrics = val_metrics(bare)
+    assert np.float32(metrics["val/elbo"]) == np.float32(logged)
+    with next(Path("csv").rglob("metrics.csv")).open() as file:
+        rows = [row["val/elbo"] for row in csv.DictReader(file) if row["val/elbo"]]
+    assert float(rows[-1]) == val_metrics(watched)["val/elbo"]
+    first = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(first[name], weight) for name, weight in bare.model.state_dict().items())
+
+
+def test_another_seed_gives_another_run(workspace):
+    one, other = (val_metrics(fit(f"--seed_everything={seed}", "--trainer.logger=false")) for seed in (1, 2))
+    assert one["val/elbo"] != other["val/elbo"]
+    assert one["train/loss"] != other["train/loss"]
+
+
+# -- other people's classes -------------------------------------------------------------------------------------------
+
+PLUGIN = """
+import torch
+from datamodules import MNISTDigitsDataModule
+from skipvae import VAE
+from skipvae.decoders import MLPDecoder
+
+
+class Model(VAE):
+    def __init__(self, favourite: str = "none", **kwargs):
+        super().__init__(**kwargs)
+        self.favourite = favourite
+
+
+class Decoder(MLPDecoder):
+    def __init__(self, scale: float = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def logits(self, x, z):
+        return self.scale * super().logits(x, z)
+
+
+class Data(MNISTDigitsDataModule):
+    image_shape = (1, 14, 14)
+
+    def load(self):
+        return type(splits := super().load())(*(s._replace(images=s.images[..., ::2, ::2]) for s in splits))
+"""
+
+
+def test_classes_of_the_user(workspace, capsys):
+    Path("my_plugin.py").write_text(PLUGIN)
+    args = [*TINY, "--model=my_plugin.Model", *(arg for arg in TINY if arg.startswith("--model."))]
+    args += ["--model.favourite=green", "--model.decoder=my_plugin.Decoder", "--model.decoder.scale=0.5"]
+    args += ["--data=my_plugin.Data", "--trainer.max_epochs=1"]
+    cli = plain(["fit", *args])
+    assert type(cli.model).__name__ == "Model"
+    assert cli.model.decoder.image_shape == (1, 14, 14)
+    assert cli.model.spec["init_args"]["favourite"] == "green"
+    assert cli.model.spec["init_args"]["decoder"]["init_args"]["scale"] == 0.5
+    tested = plain(["test", "--ckpt_path=last", *QUIET])
+    assert tested.model.decoder.scale == 0.5
+    main(["sample", "--ckpt_path", "last", "--num", "4"])
+    assert "wrote samples.png" in capsys.readouterr().out
+
+
+# -- callbacks --------------------------------------------------------------------------------------------------------
+
+OURS = (BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report)
+
+
+def test_callbacks_of_the_user_come_on_top_of_ours(workspace):
+    annealing = "--trainer.callbacks=skipvae.callbacks.LinearKLAnnealing"
+    cli = fit(annealing, "--trainer.callbacks.warmup_steps=8", "--trainer.callbacks+=LearningRateMonitor")
+    kinds = [type(callback) for callback in cli.trainer.callbacks]
+    for ours in OURS:
+        assert kinds.count(ours) == 1
+    names = [kind.__name__ for kind in kinds]
+    assert "LinearKLAnnealing" in names
+    assert "LearningRateMonitor" in names
+
+
+def test_a_progress_bar_of_the_user_replaces_ours(workspace):
+    cli = fit("--trainer.callbacks=RichProgressBar", "--trainer.enable_progress_bar=true", "--trainer.fast_dev_run=1")
+    assert type(cli.trainer.progress_bar_callback).__name__ == "RichProgressBar"
+
+
+def test_settings_of_our_callbacks_are_options(workspace):
+    cli = fit("--checkpoints.monitor=val/kl", "--image_grids.num_images=3", "--trainer.fast_dev_run=true")
+    assert cli.trainer.checkpoint_callback.monitor == "val/kl" if cli.trainer.checkpoint_callback else True
+    assert next(c for c in cli.trainer.callbacks if isinstance(c, ImageGrids)).num_images == 3
+
+
+# -- evaluation -------------------------------------------------------------------------------------------------------
+
+
+def test_test_prints_one_table_and_writes_its_numbers(tiny_run, capsys):
+    config = (tiny_run / "config.yaml").read_bytes()
+    cli = plain(["test", "--ckpt_path=last", *QUIET, "--model.num_importance_samples=3"])
+    said = capsys.readouterr().out
+    written = json.loads((tiny_run / "metrics.json").read_text())
+    assert "test: 500 examples, nats per example" in said
+    assert "test/elbo" not in said  # Lightning's own table would say it all again
+    assert "of 3 units active" in said
+    for name in ("elbo", "kl", "mi", "nll"):
+        assert written[name] == cli.model.results[name]
+    assert written["num_examples"] == 500
+    assert (tiny_run / "config.yaml").read_bytes() == config
+    assert os.listdir(tiny_run.parent) == ["version_0"]
+
+
+def test_validate_measures_what_training_measured(tiny_run, capsys):
+    cli = plain(["validate", "--ckpt_path=last", *QUIET])
+    logged = [event.value for event in read_events(tiny_run).Scalars("val/elbo")]
+    assert np.float32(cli.model.results["elbo"]) in np.float32(logged)
+    assert "validation: 500 examples" in capsys.readouterr().out
+
+
+def test_the_table_begins_where_the_progress_bar_has_ended(tiny_run, capsys):
+    plain(["validate", "--ckpt_path=last", "--trainer.enable_progress_bar=true", "--trainer.limit_val_batches=1"])
+    assert re.search(r"100%.*\n+validation: 250 examples", capsys.readouterr().out)
+
+
+def test_predict_writes_the_posterior_of_every_test_example(tiny_run):
+    cli = plain(["predict", "--ckpt_path=last", *QUIET])
+    table = np.genfromtxt(tiny_run / "predictions.csv", delimiter=",", names=True)
+    assert table["id"].tolist() == list(range(500))
+    images, labels = cli.datamodule.splits.test
+    assert table["label"].tolist() == labels.tolist()
+    posterior = cli.model.infer(images / 255)
+    mean = np.stack([table[f"mean_{k}"] for k in range(3)], 1)
+    logvar = np.stack([table[f"logvar_{k}"] for k in range(3)], 1)
+    np.testing.assert_allclose(mean, posterior.mean.detach(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(logvar, posterior.logvar.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_predict_writes_where_it_is_told_to(tiny_run, tmp_path):
+    before = contents(tiny_run)
+    plain(["predict", "--ckpt_path=best", *QUIET, "--predictions.output=new/posteriors.csv"])
+    assert Path("new/posteriors.csv").read_text().startswith("id,label,mean_0,")
+    assert before.items() <= contents(tiny_run).items()
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+def test_measuring_needs_a_trained_model(workspace, capsys, command):
+    said = error_of(capsys, command, *TINY)
+    assert said.startswith(f"skipvae {command} needs a trained model: give --ckpt_path")
+
+
+# -- bad input --------------------------------------------------------------------------------------------------------
+
+BAD_DATA = """
+import torch
+from datamodules import MNISTDigitsDataModule
+
+
+class Wrong(MNISTDigitsDataModule):
+    image_shape = (1, 28, 28)
+
+    def load(self):
+        return type(splits := super().load())(*(s._replace(images=s.images[..., ::2, ::2]) for s in splits))
+
+
+class Small(Wrong):
+    image_shape = (1, 14, 14)
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--model.decoder.depth=3"], "depth"),
+        (["--trainer.max_epochz=3"], "max_epochz"),
+        (["--trainer.max_epochs=many"], "max_epochs"),
+        (["--model=skipvae.VAEE"], "VAEE"),
+        (["--model.decoder=skipvae.decoders.MLPDecodr"], "MLPDecodr"),
+        (["--data=datamodules.NoSuchData"], "NoSuchData"),
+        (["--data=nowhere.Data"], "nowhere"),
+        (["--data.batch_size=0"], "batch_size=0 must be at least 1"),
+        (["--data.binarize=sometimes"], "binarize"),
+        (["--config=no_such_file.yaml"], "no_such_file.yaml"),
+        (["--trainer.accelerator=tpu"], "torch_xla"),
+        (["--data=FashionMNISTDataModule", "--data.data_dir=empty", "--data.download=false"], "put train-images-idx3"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(workspace, capsys, args, message):
+    Path("empty").mkdir()
+    before = sorted(workspace.rglob("*"))
+    assert message in error_of(capsys, "fit", *TINY, *args)
+    assert sorted(workspace.rglob("*")) == before
+
+
+def test_an_unknown_key_in_a_config_is_named(workspace, capsys):
+    config = yaml.safe_load(CONFIG.read_text())
+    config["model"]["init_args"]["decoder"]["init_args"]["num_leyers"] = 3
+    Path("typo.yaml").write_text(yaml.safe_dump(config))
+    assert "num_leyers" in error_of(capsys, "fit", "--config", "typo.yaml")
+    Path("typo.yaml").write_text("trainer: {max_epochs: 1\n")
+    assert "line 2, column 1" in error_of(capsys, "fit", "--config", "typo.yaml")
+    assert os.listdir() == ["typo.yaml"]
+
+
+def test_a_corrupt_file_is_named_and_kept(workspace, capsys):
+    raw = Path("data/FashionMNIST/raw")
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte.gz").write_bytes(b"not what was published")
+    before = contents(workspace)
+    said = error_of(capsys, "fit", *TINY, "--data=FashionMNISTDataModule", "--data.data_dir=data")
+    assert "train-images-idx3-ubyte.gz is damaged" in said
+    assert before.items() <= contents(workspace).items()
+
+
+def test_a_batch_that_the_data_cannot_fill_is_one_line(tiny_run, capsys):
+    before = contents(tiny_run)
+    said = error_of(capsys, "fit", *TINY, "--data.batch_size=201")
+    assert said == "batch_size=201 on 1 process(es) cannot be filled from 200 training examples: use one in 1..200"
+    assert contents(tiny_run) == before
+
+
+def test_without_a_network_it_says_which_files_to_put_where(workspace, capsys, monkeypatch):
+    def no_network(*args: Any, **kwargs: Any) -> None:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("datamodules.files.urlopen", no_network)
+    said = error_of(capsys, "fit", *TINY, "--data=MNISTDataModule", "--data.data_dir=data")
+    assert "put train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k" in said
+    assert str(workspace / "data/MNIST/raw") in said
+    assert not Path("lightning_logs").exists()
+
+
+def test_images_that_do_not_fit_the_model_are_one_line(workspace, capsys):
+    Path("wrong_data.py").write_text(BAD_DATA)
+    said = error_of(capsys, "fit", *TINY, "--data=wrong_data.Wrong")
+    assert (
+        said == "the images are 1 x 14 x 14 but the model was built for 1 x 28 x 28: set image_shape to match the data"
+    )
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_images_that_do_not_fit_a_checkpoint_are_one_line(tiny_run, capsys, command):
+    Path("small_data.py").write_text(BAD_DATA)
+    before = contents(Path("lightning_logs"))
+    said = error_of(capsys, command, "--ckpt_path=last", *QUIET, "--data=small_data.Small")
+    assert "does not fit the model: encoder.layers.0.weight is 8 x 784 there and 8 x 196 here" in said
+    assert contents(Path("lightning_logs")) == before
+
+
+NAN = """
+import math
+from skipvae import VAE
+
+
+class Explodes(VAE):
+    def loss(self, x):
+        terms = super().loss(x)
+        if self.global_step == 6:
+            terms["kl"] = terms["kl"] * math.nan
+            terms["loss"] = terms["kl"] - terms["reconstruction"]
+        return terms
+"""
+
+
+def test_a_loss_that_is_no_number_is_one_line_and_the_last_good_checkpoint_stays(workspace, capsys):
+    Path("explosive.py").write_text(NAN)
+    args = [*TINY, "--model=explosive.Explodes", *(arg for arg in TINY if arg.startswith("--model."))]
+    said = error_of(capsys, "fit", *args, "--trainer.max_epochs=3")
+    assert said.startswith("the kl became nan at step 6: ")
+    saved = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] == 4
+    assert all(weight.isfinite().all() for weight in saved["state_dict"].values())
+    assert (RUN / "checkpoints/best.ckpt").is_file()
+
+
+def test_our_own_errors_keep_their_traceback(workspace, monkeypatch):
+    def broken(*args: Any) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("skipvae.models.VAE.training_step", broken)
+    with pytest.raises(KeyError):
+        main(["fit", *TINY])
+
+
+def test_a_traceback_can_be_had(workspace, monkeypatch):
+    monkeypatch.setenv("SKIPVAE_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="batch_size=0"):
+        main(["fit", *TINY, "--data.batch_size=0"])
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+TWO = ("--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp", *QUIET)
+
+
+def test_two_processes_train_without_unused_parameters(workspace):
+    done = in_a_process("fit", *TINY, *TWO, "--model.decoder.skip=true", "--trainer.max_epochs=1")
+    assert done.returncode == 0, done.stderr[-2000:]
+    saved = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] == 2  # 200 examples, 2 processes, batches of 50
+    assert os.listdir("lightning_logs/tiny") == ["version_0"]
+
+
+def test_two_processes_measure_what_one_does(tiny_run):
+    settings = ("--ckpt_path=last", "--model.num_importance_samples=3", "--data.eval_batch_size=90")
+    alone = plain(["test", *QUIET, *settings]).model.results
+    done = in_a_process("test", *settings, *TWO)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("test: 500 examples") == 1
+    together = json.loads((tiny_run / "metrics.json").read_text())
+    for name, value in alone.items():
+        assert together[name] == pytest.approx(value, rel=1e-6), name
+
+
+def test_python_m_skipvae_is_the_same(workspace):
+    done = in_a_process("fit", "--config", "nowhere.yaml")
+    assert done.returncode == 2
+    assert done.stderr.startswith("skipvae: error: ")
+    assert len(done.stderr.splitlines()) == 1
