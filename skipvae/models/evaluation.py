@@ -69,6 +69,8 @@ class Evaluation(LikelihoodEvaluation):
         self.mutual_information = MutualInformation()
         self.active_units = ActiveUnits(active_threshold)
         self.active_threshold = active_threshold
+        self.elbo_per_step, self.diverged = DatasetMean(), DatasetMean()
+        self._with_refinement = False
 
     def update_latents(self, posterior: DiagonalGaussian, z: Tensor, terms: Elbo) -> None:
         """Takes in q(z|x) of a batch, one z (B, K) drawn from it, and the ELBO by that z."""
@@ -78,10 +80,26 @@ class Evaluation(LikelihoodEvaluation):
         self.active_units.update(posterior.mean)
         self.mutual_information.update(posterior.mean, posterior.logvar, z)
 
+    def update_refinement(self, elbo_per_step: Tensor, diverged: Tensor) -> None:
+        """Takes in the ELBO of a batch along the steps of inference, (B, num_steps + 1), and who fell back, (B,)."""
+        self._with_refinement = True
+        self.elbo_per_step.update(elbo_per_step)
+        self.diverged.update(diverged.double())
+
+    def reset(self) -> None:
+        """Forgets what was taken in."""
+        self._with_refinement = False
+        super().reset()
+
     def compute(self) -> dict[str, Any]:
-        """As above, and lists with one entry per latent dimension."""
+        """As above, and lists with one entry per latent dimension; where steps were made, what they gained."""
         information = self.mutual_information.estimate()
-        return super().compute() | {
+        results = super().compute()
+        if self._with_refinement:
+            curve = self.elbo_per_step.compute().tolist()
+            results["elbo_per_step"], results["amortization_gap"] = curve, curve[-1] - curve[0]
+            results["diverged"] = round(float(self.diverged.compute()) * results["num_examples"])
+        return results | {
             "reconstruction": float(self.reconstruction.compute()),
             "kl": float(self.kl.compute()),
             "mi": float(information.mi),

@@ -1,15 +1,15 @@
 """The variational autoencoder: an encoder, an inference, a decoder with or without skips, and what is measured."""
 
-from functools import cache
 from typing import Any
 
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from skipvae.decoders.base import Decoder
 from skipvae.encoders.base import Encoder
-from skipvae.inference import Amortized, Inference
+from skipvae.inference import Amortized, Inference, Inferred
 from skipvae.models.base import GenerativeModel
 from skipvae.models.evaluation import Evaluation
 from skipvae.objective import Elbo, elbo, importance_weighted_log_likelihood, training_loss
@@ -20,7 +20,7 @@ class VAE(GenerativeModel):
     """A VAE; a SKIP-VAE if its decoder skips, semi-amortised if its inference is (Dieng et al. 2019, section 4).
 
     Args:
-        encoder: x -> q(z|x).
+        encoder: x -> q(z|x); left out of the model where the inference has no use for one (SVI).
         decoder: log p(x|z); `decoder.skip` is the one difference between a VAE and a SKIP-VAE.
         inference: how q(z|x) is obtained from the encoder.
         free_bits: nats that each latent dimension may spend before its KL costs anything in training.
@@ -30,7 +30,7 @@ class VAE(GenerativeModel):
         lr_scheduler: optimiser -> scheduler, stepped once per epoch.
 
     Raises:
-        ValueError: if encoder and decoder disagree on the size of z.
+        ValueError: if encoder and decoder disagree on the size of z, or there is no encoder where one is needed.
 
     Example:
         >>> from skipvae.decoders import MLPDecoder
@@ -41,9 +41,11 @@ class VAE(GenerativeModel):
         (torch.Size([3]), torch.Size([3]), torch.Size([4, 1, 28, 28]))
     """
 
+    logged = (*GenerativeModel.logged, "amortization_gap", "diverged")
+
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder | None,
         decoder: Decoder,
         inference: Inference | None = None,
         free_bits: float = 0.0,
@@ -53,12 +55,18 @@ class VAE(GenerativeModel):
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(optimizer, lr_scheduler)
-        if encoder.latent_dim != decoder.latent_dim:
+        self.inference = inference if inference is not None else Amortized()
+        if not self.inference.uses_encoder:
+            encoder = None  # weights that nothing trains have no place in a model, and DDP refuses them
+        elif encoder is None:
+            raise ValueError(
+                f"{type(self.inference).__name__} needs an encoder; without one, take skipvae.inference.SVI"
+            )
+        elif encoder.latent_dim != decoder.latent_dim:
             raise ValueError(
                 f"the encoder has latent_dim={encoder.latent_dim} and the decoder {decoder.latent_dim}: make them equal"
             )
         self.encoder, self.decoder = encoder, decoder
-        self.inference = inference if inference is not None else Amortized()
         self.free_bits = free_bits
         self.num_importance_samples = num_importance_samples
         self.evaluation: Evaluation = Evaluation(active_threshold)
@@ -77,18 +85,12 @@ class VAE(GenerativeModel):
             x: (B, ...).
             beta: weight of the KL in what inference maximises; differs from 1 only inside training.
         """
-
-        @cache
-        def noise() -> Tensor:
-            return torch.randn(len(x), self.latent_dim, device=x.device)
-
-        def objective(posterior: DiagonalGaussian) -> Tensor:
-            terms = elbo(self.decoder, x, posterior, noise())
-            return terms.reconstruction - beta * terms.kl
-
-        return self.inference(self.encoder, x, objective)  # type: ignore[no-any-return]
+        return self._inferred(x, beta).posterior
 
     forward = infer
+
+    def _inferred(self, x: Tensor, beta: float = 1.0) -> Inferred:
+        return self.inference(self.encoder, self.decoder, x, beta)  # type: ignore[no-any-return]
 
     def elbo(self, x: Tensor) -> Elbo:
         """The terms of the ELBO by one sample of z, nats per example: `.elbo`, `.reconstruction`, `.kl`, all (B,)."""
@@ -130,9 +132,21 @@ class VAE(GenerativeModel):
 
     def loss(self, x: Tensor) -> dict[str, Tensor]:
         """See `GenerativeModel.loss`."""
-        terms = elbo(self.decoder, x, self.infer(x, self.beta))
+        inferred = self._inferred(x, self.beta)
+        terms = elbo(self.decoder, x, inferred.posterior)
         loss = training_loss(terms, self.beta, self.free_bits)
-        return {"loss": loss, "reconstruction": terms.reconstruction.mean(), "kl": terms.kl.mean()}
+        if inferred.encoder_loss is not None:
+            loss = loss + inferred.encoder_loss - inferred.encoder_loss.detach()
+        result = {"loss": loss, "reconstruction": terms.reconstruction.mean(), "kl": terms.kl.mean()}
+        if inferred.diverged is not None:
+            result["diverged"] = inferred.diverged.to(loss.dtype).mean()
+        return result
+
+    def on_fit_start(self) -> None:
+        """Refuses an inference that cannot work here, before anything is computed; says what it chose by itself."""
+        message = self.inference.check(self.decoder, self.device)
+        if message is not None:
+            rank_zero_info(message)
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Measures a batch with the posterior that inference ends with and a KL weight of 1."""
@@ -143,7 +157,8 @@ class VAE(GenerativeModel):
         self._measure(batch[0], self.num_importance_samples)
 
     def _measure(self, x: Tensor, num_importance_samples: int) -> None:
-        posterior = self.infer(x)
+        inferred = self._inferred(x)
+        posterior = inferred.posterior
         z = posterior.rsample()
         terms = Elbo(self.decoder(x, z), posterior.kl())
         bound = None
@@ -151,6 +166,8 @@ class VAE(GenerativeModel):
             bound = importance_weighted_log_likelihood(self.decoder, x, posterior, num_importance_samples)
         self.evaluation.update_likelihood(terms.elbo, bound, self.decoder.num_predictions(x))
         self.evaluation.update_latents(posterior, z, terms)
+        if inferred.elbo_per_step is not None and inferred.diverged is not None:
+            self.evaluation.update_refinement(inferred.elbo_per_step, inferred.diverged)
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
         """The posterior of a batch (x, label, id): mean and logvar (B, K), label and id (B,)."""
