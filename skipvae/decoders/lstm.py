@@ -1,7 +1,5 @@
 """The paper's text decoder: an LSTM that sees z at every step, with or without generative skips, or has no z at all."""
 
-from typing import Self
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +8,7 @@ from skipvae.decoders.base import Decoder
 from skipvae.decoders.generation import State, Step, beam_search, sample_tokens
 from skipvae.decoders.vocabulary_loss import token_log_prob
 from skipvae.initialization import uniform
+from skipvae.recurrent import LSTM
 from skipvae.skip import SkipLinear
 from skipvae.tokens import BOS, EOS, PAD, UNK, check_tokens, num_predictions
 
@@ -72,7 +71,7 @@ class LSTMDecoder(Decoder):
         skip_dim = latent_dim if skip else 0
         widths = [embedding_dim + latent_dim] + [hidden_dim + skip_dim] * (num_layers - 1)
         self.embedding = nn.Embedding(vocab_size, embedding_dim)
-        self.layers = nn.ModuleList(nn.LSTM(width, hidden_dim, batch_first=True) for width in widths)
+        self.layers = nn.ModuleList(LSTM(width, hidden_dim) for width in widths)
         self.initial = nn.Linear(latent_dim, hidden_dim) if latent_dim else None
         self.output = SkipLinear(hidden_dim, vocab_size, skip_dim)
         self.dropout = nn.Dropout(dropout)
@@ -80,13 +79,6 @@ class LSTMDecoder(Decoder):
         self.register_buffer("never", never, persistent=False)
         self.never: Tensor
         uniform(self, init_range)
-
-    def train(self, mode: bool = True) -> Self:
-        """Sets the mode of dropout. The LSTMs, which have none, stay in training mode: only there does cuDNN keep
-        what a gradient by z needs, and inference asks for such gradients in evaluation too."""
-        super().train(mode)
-        self.layers.train()
-        return self
 
     # -- likelihood -------------------------------------------------------------------------------------------------
 
@@ -116,12 +108,11 @@ class LSTMDecoder(Decoder):
 
     # -- generation -------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def sample(  # type: ignore[override]
         self,
         z: Tensor | None = None,
         *,
-        num_samples: int | None = None,
+        num_samples: int = 1,
         max_length: int = 200,
         temperature: float = 1.0,
         top_k: int | None = None,
@@ -133,7 +124,7 @@ class LSTMDecoder(Decoder):
 
         Args:
             z: (B, K), or None for a language model.
-            num_samples: number of sentences of a language model.
+            num_samples: B where there is no z.
             max_length: most tokens after the start symbol; a longer sentence is cut there and has no end symbol.
             temperature: divides the logits; 0 takes the likeliest word.
             top_k: draws among the k likeliest words only.
@@ -144,20 +135,21 @@ class LSTMDecoder(Decoder):
         Returns:
             (B, T) tokens, from the start symbol to the end symbol, padded.
         """
-        rows = len(z) if z is not None else (num_samples or 1)
-        if num_beams > 1:
+        rows = num_samples if z is None else len(z)
+        with torch.no_grad(), torch.autocast(self.embedding.weight.device.type, enabled=False):
+            if num_beams == 1:
+                return sample_tokens(
+                    *self.start(z, rows),
+                    max_length=max_length,
+                    temperature=temperature,
+                    top_k=top_k,
+                    top_p=top_p,
+                    generator=generator,
+                )
             if (temperature, top_k, top_p) != (1.0, None, None):
-                raise ValueError("num_beams > 1 is a search, not a draw: leave temperature, top_k and top_p unset")
+                raise ValueError("a beam search is no draw: leave temperature, top_k and top_p unset")
             z = z.repeat_interleave(num_beams, 0) if z is not None else None
             return beam_search(*self.start(z, rows * num_beams), num_beams=num_beams, max_length=max_length)[0]
-        return sample_tokens(
-            *self.start(z, rows),
-            max_length=max_length,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            generator=generator,
-        )
 
     def preview(self, z: Tensor) -> Tensor:
         """The sentence of the likeliest next word at each step, (B, T): deterministic."""
@@ -168,6 +160,7 @@ class LSTMDecoder(Decoder):
 
         What a sentence's z contributes is computed here, once.
         """
+        first = tuple(part for state in self._initial_states(z, batch_size) for part in state)
         base = self._base(z, batch_size)
 
         def step(token: Tensor, state: State) -> tuple[Tensor, State]:
@@ -177,7 +170,7 @@ class LSTMDecoder(Decoder):
                 after += [h, c]
             return F.linear(h, self.output.hidden.weight) + base, tuple(after)
 
-        return step, tuple(part for state in self._initial_states(z, batch_size) for part in state)
+        return step, first
 
     # -- shared -----------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from skipvae.encoders.base import Encoder
 from skipvae.initialization import uniform
 from skipvae.posterior import DiagonalGaussian
+from skipvae.recurrent import LSTM
 from skipvae.tokens import check_tokens, lengths
 
 
@@ -45,7 +46,7 @@ class LSTMEncoder(Encoder):
         super().__init__()
         self.latent_dim, self.vocab_size = latent_dim, vocab_size
         self.embedding = nn.Embedding(vocab_size, embedding_dim)
-        self.lstm = nn.LSTM(embedding_dim, hidden_dim, num_layers, batch_first=True)
+        self.lstm = LSTM(embedding_dim, hidden_dim, num_layers)
         self.posterior = nn.Linear(hidden_dim, 2 * latent_dim)
         uniform(self, init_range)
 

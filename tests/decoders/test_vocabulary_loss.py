@@ -1,0 +1,96 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from skipvae.decoders import vocabulary_loss
+from skipvae.decoders.vocabulary_loss import token_log_prob
+
+B, T, H, V = 5, 7, 4, 11
+
+
+@pytest.fixture
+def inputs():
+    torch.manual_seed(0)
+    h, weight, base = torch.randn(B, T, H), torch.randn(V, H), torch.randn(B, V)
+    targets = torch.randint(1, V, (B, T))
+    targets[1, 4:], targets[3, 1:] = 0, 0
+    return *(part.double().requires_grad_() for part in (h, weight, base)), targets
+
+
+@pytest.fixture(params=[1, 2 * T * V, 10**9], ids=["a sentence", "two sentences", "all"])
+def chunk(request, monkeypatch):
+    """What is worked on at once."""
+    monkeypatch.setattr(vocabulary_loss, "CHUNK_ELEMENTS", request.param)
+
+
+def reference(h, weight, base, targets):
+    log_probs = (torch.einsum("bth,vh->btv", h, weight) + base[:, None]).log_softmax(-1)
+    return torch.where(targets > 0, log_probs.gather(-1, targets[..., None])[..., 0], 0.0)
+
+
+@pytest.mark.usefixtures("chunk")
+@pytest.mark.parametrize("recompute", [False, True])
+def test_values_and_gradients_are_those_of_a_log_softmax(inputs, recompute):
+    parameters = inputs[:3]
+    ours, theirs = token_log_prob(*inputs, recompute), reference(*inputs)
+    torch.testing.assert_close(ours, theirs)
+    weights = torch.rand(B, T, dtype=torch.double)
+    for mine, other in zip(
+        torch.autograd.grad(ours, parameters, weights), torch.autograd.grad(theirs, parameters, weights), strict=True
+    ):
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.usefixtures("chunk")
+@pytest.mark.parametrize("recompute", [False, True])
+def test_has_second_derivatives(inputs, recompute):
+    *parameters, targets = inputs
+    assert torch.autograd.gradgradcheck(
+        lambda *args: token_log_prob(*args, targets, recompute), parameters, fast_mode=True
+    )
+
+
+def test_pads_cost_nothing_and_get_no_gradient(inputs):
+    h, _, _, targets = inputs
+    log_prob = token_log_prob(*inputs)
+    assert not log_prob[targets == 0].any()
+    log_prob.sum().backward()
+    assert not h.grad[targets == 0].any()
+    assert h.grad[targets != 0].any(-1).all()
+
+
+@pytest.mark.usefixtures("chunk")
+@pytest.mark.parametrize(("recompute", "copies"), [(False, 1), (True, 0)])
+def test_the_large_tensor_is_kept_once_or_not_at_all(inputs, recompute, copies):
+    kept = {}
+
+    def keep(tensor):
+        if tensor.dim() and tensor.shape[-1] == V and tensor.numel() > B * V:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = token_log_prob(*inputs, recompute)
+    assert sum(kept.values()) == copies * B * T * V * 8
+    result.sum().backward()
+
+
+def test_is_summed_in_float32_under_autocast():
+    torch.manual_seed(0)
+    h, weight, base, targets = torch.randn(B, T, H), torch.randn(V, H), torch.randn(B, V), torch.randint(1, V, (B, T))
+    with torch.autocast("cpu", torch.bfloat16):
+        result = token_log_prob(h, weight, base, targets)
+    assert result.dtype == torch.float32
+    # Logits of size 8 or less are off by at most 2^-6 in bfloat16, inputs by 2^-9 of their products.
+    torch.testing.assert_close(result, reference(h, weight, base, targets), atol=0.1, rtol=0)
+
+
+def test_agrees_with_the_fused_loss_of_newer_versions_of_torch(inputs):
+    if not hasattr(F, "linear_cross_entropy"):
+        pytest.skip("torch has no linear_cross_entropy before 2.14")
+    h, weight, base, targets = inputs
+    base = base[:1].expand(B, V)
+    fused = F.linear_cross_entropy(
+        h.flatten(0, 1), weight, targets.flatten(), linear_bias=base[0], ignore_index=0, reduction="none"
+    )
+    torch.testing.assert_close(token_log_prob(h, weight, base, targets), -fused.view(B, T))
