@@ -114,6 +114,8 @@ class GatedPixelCNNDecoder(ImageDecoder):
     ) -> Tensor:
         """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W) in {0, 1}.
 
+        The caches take about 1 MB for each image of the paper's size: draw very many in several batches.
+
         Args:
             z: (B, K), or None if the model has no latent variables.
             num_samples: B where there is no z.

@@ -109,3 +109,12 @@ def test_the_bar_shows_when_asked_for(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err == ""
     decoder.sample(progress=True)
     assert "4/4" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu() -> None:
+    decoder = make((2, 6, 5), latent_dim=2, skip=True).cuda()
+    z = torch.randn(16, 2, dtype=torch.float64, device="cuda")
+    generators = [torch.Generator("cuda").manual_seed(1) for _ in range(2)]
+    noise = torch.rand(16, 2, 6, 5, generator=generators[0], dtype=torch.float64, device="cuda")
+    assert torch.equal(decoder.sample(z, generator=generators[1]), sample_naively(decoder, z, noise))
