@@ -72,17 +72,22 @@ def run(study: Study, options: argparse.Namespace, launch: Launch) -> None:
         return
     busy = [point for point in todo if is_running(point.folder)]
     todo = [point for point in todo if point not in busy]
-    console.print(f"{study.name}: {len(study.points)} runs, {len(study.points) - len(todo)} of them done or under way")
+    console.print(
+        f"{study.name}: {len(study.points)} runs, {len(study.points) - len(todo)} of them done or under way",
+        soft_wrap=True,
+    )
     try:
         _execute(todo, code, options, launch)
     except KeyboardInterrupt:
-        console.print(f"Stopped; what was trained is kept. To go on: skipvae study run {study.path}")
+        console.print(f"Stopped; what was trained is kept. To go on: skipvae study run {study.path}", soft_wrap=True)
         sys.exit(130)
     records = {point.name: Record.read(point.folder) for point in study.points}
     unfinished = [point.name for point in study.points if records[point.name].state != "finished"]
     if unfinished:
         console.print(_overview(study, records))
-        console.print(f"{len(unfinished)} of {len(study.points)} runs did not finish; their logs say why")
+        console.print(
+            f"{len(unfinished)} of {len(study.points)} runs did not finish; their logs say why", soft_wrap=True
+        )
         sys.exit(1)
     if not options.only:
         report(study, options.output, partial=False, mixed=options.mixed)

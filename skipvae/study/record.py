@@ -102,9 +102,13 @@ def output_to_log(folder: Path) -> Iterator[None]:
         if fcntl is not None:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Streams and descriptors: loggers hold on to the stream they began with, and children inherit descriptors.
-        with _descriptor_redirected(log, sys.stdout, 1), _descriptor_redirected(log, sys.stderr, 2):
-            with redirect_stdout(log), redirect_stderr(log):
-                yield
+        with (
+            _descriptor_redirected(log, sys.stdout, 1),
+            _descriptor_redirected(log, sys.stderr, 2),
+            redirect_stdout(log),
+            redirect_stderr(log),
+        ):
+            yield
 
 
 @contextmanager

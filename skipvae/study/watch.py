@@ -86,4 +86,6 @@ class _Board:
             self._progress.remove_task(self._lines.pop(point.name))
         self._progress.advance(self._total)
         found = f"{record.seconds:.0f} s" if record.error is None else f"{record.error} (see {log_of(point.folder)})"
-        self._progress.console.print(f"{point.name.ljust(self._width)}  {record.state}: {found}", markup=False)
+        self._progress.console.print(
+            f"{point.name.ljust(self._width)}  {record.state}: {found}", markup=False, soft_wrap=True
+        )
