@@ -13,6 +13,8 @@ from torchvision.utils import save_image
 from skipvae import runs
 from skipvae.models import VAE, GenerativeModel
 
+GREY = 0.5
+
 
 def sample(
     ckpt_path: str, output: str = "samples.png", num: int = 64, seed: int = 1, device: str = "auto", columns: int = 8
@@ -27,6 +29,7 @@ def sample(
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         columns: Pictures in a row.
     """
+    _at_least_one(num=num, columns=columns)
     model = _load(ckpt_path, seed, device, GenerativeModel)
     _write_images(model.sample(num), output, columns)
 
@@ -49,11 +52,12 @@ def reconstruct(
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         data: Where the examples come from; by default the data that the model was trained on.
     """
+    _at_least_one(num=num)
     model = _load(ckpt_path, seed, device, VAE)
     x = _test_examples(ckpt_path, data, num).to(model.device)
     columns = min(16, num)
-    rows = [torch.cat(pair) for pair in zip(x.split(columns), model.reconstruct(x).split(columns), strict=True)]
-    _write_images(torch.cat(rows), output, columns)
+    pairs = torch.stack([_rows(x, columns), _rows(model.reconstruct(x), columns)], 1)  # (rows, 2, columns, C, H, W)
+    _write_images(pairs.flatten(0, 2), output, columns)
 
 
 def interpolate(
@@ -76,6 +80,7 @@ def interpolate(
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         data: Where the examples come from; by default the data that the model was trained on.
     """
+    _at_least_one(num=num, steps=steps)
     model = _load(ckpt_path, seed, device, VAE)
     x = _test_examples(ckpt_path, data, 2 * num).to(model.device)
     path = model.interpolate(x[:num], x[num:], steps)
@@ -105,7 +110,17 @@ def _load(ckpt_path: str, seed: int, device: str, kind: type[Any]) -> Any:
     seed_everything(seed, verbose=False)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"the device {device} cannot be used here: take cpu or auto") from error
     return kind.load_from_checkpoint(_resolve(ckpt_path), map_location=torch.device(device))
+
+
+def _at_least_one(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} is {count}: it must be at least 1")
 
 
 def _resolve(ckpt_path: str) -> Path:
@@ -124,9 +139,16 @@ def _test_examples(ckpt_path: str, data: LightningDataModule | None, num: int) -
     raise ValueError(f"the test split has only {len(examples)} examples, fewer than the {num} asked for")
 
 
+def _rows(images: Tensor, columns: int) -> Tensor:
+    """(N, C, H, W) -> (rows, columns, C, H, W); the last row is filled up with the grey of the grid's lines."""
+    missing = -len(images) % columns
+    filled = torch.cat([images, images.new_full((missing, *images.shape[1:]), GREY)])
+    return filled.unflatten(0, (-1, columns))
+
+
 def _write_images(images: Tensor, output: str, columns: int) -> None:
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"a picture needs 1 or 3 channels; this model's examples have shape {tuple(images.shape[1:])}")
     Path(output).parent.mkdir(parents=True, exist_ok=True)
-    save_image(images.float().cpu(), output, nrow=columns, pad_value=0.5)
+    save_image(images.float().cpu(), output, nrow=columns, pad_value=GREY)
     print(f"wrote {output}")

@@ -5,7 +5,7 @@ import re
 from argparse import ArgumentError
 from importlib import import_module
 
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 USER_ERRORS = (
     ValueError,

@@ -76,7 +76,7 @@ def importance_weighted_log_likelihood(
     if num_samples < 1:
         raise ValueError(f"the importance-weighted bound needs at least one sample, not {num_samples}")
     bound = []
-    for rows in torch.arange(len(x), device=x.device).split(chunk_size):
+    for rows in torch.split(torch.arange(len(x), device=x.device), chunk_size):
         q = DiagonalGaussian(posterior.mean[rows], posterior.logvar[rows])
         log_weights = []
         remaining = num_samples

@@ -1,6 +1,7 @@
 """What every decoder offers: log p(x|z), and samples."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ class Decoder(Component, nn.Module, ABC):
         """log p(x|z) in nats, (B,), summed over pixels or tokens, for x (B, ...) and z (B, K)."""
 
     @abstractmethod
-    def sample(self, z: Tensor | None, **options: object) -> Tensor:
+    def sample(self, z: Tensor | None, *args: Any, **options: Any) -> Tensor:
         """x ~ p(x|z), one for each row of z (B, K)."""
 
     def num_predictions(self, x: Tensor) -> Tensor | None:

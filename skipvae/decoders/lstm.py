@@ -108,7 +108,7 @@ class LSTMDecoder(Decoder):
 
     # -- generation -------------------------------------------------------------------------------------------------
 
-    def sample(  # type: ignore[override]
+    def sample(
         self,
         z: Tensor | None = None,
         *,

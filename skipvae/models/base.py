@@ -89,7 +89,8 @@ class GenerativeModel(Component, LightningModule):
         Calling `self.log` at every step would cost more than a small model's whole step.
         """
         self._terms.add(self.global_step, terms)
-        due = (self.global_step + 1) % max(1, self.trainer.log_every_n_steps) == 0
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        due = (self.global_step + 1) % max(1, every) == 0
         if due:
             self._terms.check_finite()
             means = self._terms.means()
