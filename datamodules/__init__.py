@@ -1,8 +1,12 @@
 """Data modules: corpora in memory, batched by slicing. They know nothing of the models that learn from them."""
 
+from datamodules.corpora import PTBDataModule, YahooDataModule
 from datamodules.images import ImageDataModule
 from datamodules.mnist import FashionMNISTDataModule, MNISTDataModule, MNISTDigitsDataModule
 from datamodules.omniglot import OmniglotDataModule
+from datamodules.sentences import SentenceDataModule
+from datamodules.text import TextDataModule
+from datamodules.verses import VersesDataModule
 
 __all__ = [
     "FashionMNISTDataModule",
@@ -10,4 +14,9 @@ __all__ = [
     "MNISTDataModule",
     "MNISTDigitsDataModule",
     "OmniglotDataModule",
+    "PTBDataModule",
+    "SentenceDataModule",
+    "TextDataModule",
+    "VersesDataModule",
+    "YahooDataModule",
 ]

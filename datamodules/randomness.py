@@ -27,6 +27,7 @@ class Stream(IntEnum):
     TRAIN_PIXELS = 2
     VAL_PIXELS = 3
     TEST_PIXELS = 4
+    BUCKETS = 5
 
 
 def _shift_right(words: Tensor, bits: int) -> Tensor:

@@ -1,0 +1,99 @@
+"""Batches of sentences of about the same length, so that next to nothing of a batch is padding."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from datamodules.randomness import Stream, permutation
+
+
+class LengthBuckets:
+    """Index batches of sentences sorted by length, for training and for evaluation.
+
+    The sorted sentences are cut into batches of at most `batch_size` sentences and `max_tokens` tokens, pads counted.
+    The cuts depend on the lengths only, so every epoch has the same number of batches.
+
+    In training, each epoch shuffles the sentences of equal length among themselves, and the batches. A step gives
+    neighbouring batches to the processes, so that none waits for another. Where the batches cannot be dealt evenly,
+    fewer than `world_size` of them, others in each epoch, are left out.
+
+    In evaluation, the batches are always the same and are dealt in turn: process r of W gets batches r, r + W, ...; so
+    each sentence is seen once, and the batches do not depend on the number of processes.
+
+    Args:
+        lengths: int64 (N,), the tokens of each sentence.
+        batch_size: Most sentences in a batch.
+        max_tokens: Most tokens in a batch.
+        exact: Whether the sentences of a batch are all equally long (the authors' option: no pads at all).
+        seed: Of the order; None for evaluation.
+        rank: This process.
+        world_size: Number of processes.
+
+    Raises:
+        ValueError: If no limit is given, a sentence is longer than max_tokens, or there are fewer batches than
+            processes.
+
+    Example:
+        >>> lengths = torch.tensor([5, 3, 3, 9])
+        >>> sorted(index.tolist() for index in LengthBuckets(lengths, batch_size=2))
+        [[0, 3], [1, 2]]
+        >>> sorted(len(index) for index in LengthBuckets(lengths, batch_size=2, exact=True))
+        [1, 1, 2]
+    """
+
+    def __init__(
+        self,
+        lengths: Tensor,
+        batch_size: int | None = None,
+        max_tokens: int | None = None,
+        exact: bool = False,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size is None and max_tokens is None:
+            raise ValueError("batches need a limit: give batch_size, max_tokens, or both")
+        if max_tokens is not None and len(lengths) and max_tokens < int(lengths.max()):
+            raise ValueError(f"max_tokens={max_tokens} is less than the {int(lengths.max())} of the longest sentence")
+        self.lengths, self.seed, self.rank, self.world_size, self.epoch = lengths, seed, rank, world_size, 0
+        self.sizes = _cut(lengths.sort().values.tolist(), batch_size, max_tokens, exact)
+        if len(self.sizes) < world_size:
+            raise ValueError(
+                f"{len(lengths)} sentences make {len(self.sizes)} batches, fewer than the {world_size} processes: "
+                "use smaller batches or more sentences"
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        if self.seed is not None:
+            return len(self.sizes) // self.world_size
+        return len(range(self.rank, len(self.sizes), self.world_size))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.seed is None:
+            batches = torch.split(self.lengths.argsort(stable=True), self.sizes)
+            # in an order of no meaning, so that the first batches of a split are not its shortest sentences
+            order = permutation(len(batches), Stream.BUCKETS)
+            return (batches[i] for i in order[self.rank :: self.world_size].tolist())
+        shuffled = permutation(len(self.lengths), Stream.SHUFFLE, self.seed, self.epoch)
+        batches = torch.split(shuffled[self.lengths[shuffled].argsort(stable=True)], self.sizes)
+        kept = permutation(len(batches), Stream.BUCKETS, self.seed, self.epoch, 0)[: len(self) * self.world_size]
+        steps = kept.sort().values.view(len(self), self.world_size)
+        steps = steps[permutation(len(self), Stream.BUCKETS, self.seed, self.epoch, 1)]
+        return (batches[i] for i in steps[:, self.rank].tolist())
+
+
+def _cut(lengths: list[int], batch_size: int | None, max_tokens: int | None, exact: bool) -> list[int]:
+    """The numbers of sentences of consecutive batches, for sorted lengths."""
+    sizes, start = [], 0
+    for end, length in enumerate(lengths):
+        size = end - start
+        too_many = size == batch_size or (max_tokens is not None and (size + 1) * length > max_tokens)
+        if size and (too_many or (exact and length != lengths[start])):
+            sizes.append(size)
+            start = end
+    return [*sizes, len(lengths) - start] if lengths else []

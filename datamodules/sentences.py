@@ -1,0 +1,209 @@
+"""Sentences in memory: what every text data module shares."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import torch
+from pytorch_lightning import LightningDataModule
+from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor
+
+from datamodules.batches import InMemoryLoader, TrainingLoader
+from datamodules.buckets import LengthBuckets
+from datamodules.lines import Lines
+from datamodules.vocabulary import PAD, Vocabulary
+
+
+class Sentences(NamedTuple):
+    """One split: all sentences, one after the other."""
+
+    tokens: Tensor  # int32 (sum of the lengths,)
+    starts: Tensor  # int64 (N,), the place of each sentence's start symbol
+    lengths: Tensor  # int64 (N,), with start and end symbol
+    labels: Tensor  # int64 (N,); -1 where there are none
+
+    def batch(self, index: Tensor) -> Tensor:
+        """The sentences `index` (B,), padded: int64 (B, T)."""
+        lengths = self.lengths[index].unsqueeze(1)
+        steps = torch.arange(int(lengths.max()))
+        beyond = steps >= lengths
+        places = (self.starts[index].unsqueeze(1) + steps).masked_fill_(beyond, 0)
+        return self.tokens[places].long().masked_fill_(beyond, PAD)
+
+
+class SentenceDataModule(LightningDataModule):
+    """Sentences or documents in memory, batched by length.
+
+    Batches are `(tokens, label)`: int64 (B, T), each row `bos w_1 ... w_n eos pad ... pad` with pad 0, unknown 1, bos 2
+    and eos 3, and int64 (B,). Batches to predict from are `(tokens, label, id)` over the test split, with id int64 (B,)
+    the row. The vocabulary is that of the training split, or of a file.
+
+    A subclass writes `read`.
+
+    Args:
+        vocab_size: Words of the vocabulary at most, the four special symbols included.
+        vocab_file: The vocabulary.json of another run, to be used instead.
+        tokenization: word (what stands between spaces) or bpe (byte pairs).
+        lowercase: Whether capitals count as small letters (words only).
+        split_punctuation: Whether punctuation marks are words of their own (words only).
+        max_length: Words of the longest sentence; longer ones are left out, counted and reported.
+        batch_size: Most training sentences per process and step; null leaves it to max_tokens.
+        max_tokens: Most tokens, pads included, of a batch; null leaves it to batch_size.
+        exact_length: Whether the sentences of a batch are all equally long (the authors' batches).
+        eval_batch_size: Most sentences in a batch of validation, test and prediction.
+        train_size: Train on the first so many sentences only (all by default).
+        seed: Of the training order.
+
+    Attributes:
+        label_names: The labels by their numbers.
+
+    Raises:
+        ValueError: If an argument is outside its range, or the text cannot be used; says why and where.
+        FileNotFoundError: If a file is missing.
+    """
+
+    unknown = "<unk>"
+    """How the corpus itself writes an unknown word."""
+
+    def __init__(
+        self,
+        vocab_size: int = 20_000,
+        vocab_file: str | None = None,
+        tokenization: Literal["word", "bpe"] = "word",
+        lowercase: bool = False,
+        split_punctuation: bool = False,
+        max_length: int = 200,
+        batch_size: int | None = 32,
+        max_tokens: int | None = None,
+        exact_length: bool = False,
+        eval_batch_size: int = 32,
+        train_size: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, size in {
+            "max_length": max_length,
+            "batch_size": batch_size,
+            "max_tokens": max_tokens,
+            "eval_batch_size": eval_batch_size,
+            "train_size": train_size,
+        }.items():
+            if size is not None and size < 1:
+                raise ValueError(f"{name}={size} must be at least 1")
+        if batch_size is None and max_tokens is None:
+            raise ValueError("batches need a limit: give batch_size, max_tokens, or both")
+        self.max_vocab_size, self.vocab_file, self.tokenization = vocab_size, vocab_file, tokenization
+        self.lowercase, self.split_punctuation = lowercase, split_punctuation
+        self.max_length, self.batch_size, self.max_tokens = max_length, batch_size, max_tokens
+        self.exact_length, self.eval_batch_size = exact_length, eval_batch_size
+        self.train_size, self.seed = train_size, seed
+        self.label_names: list[str] = []
+
+    def read(self) -> tuple[Lines, Lines, Lines]:
+        """The texts for training, validation and test, from files that are there by now. Runs on every process."""
+        raise NotImplementedError
+
+    # -- what is in it ----------------------------------------------------------------------------------------------
+
+    @property
+    def vocab_size(self) -> int:
+        """The words of the vocabulary, special symbols included; reads the corpus, with no trainer needed."""
+        return len(self.vocabulary)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary of the training split, or that of `vocab_file`."""
+        if self.vocab_file is not None:
+            return Vocabulary.load(self.vocab_file)
+        return Vocabulary.build(
+            self._lines[0].texts,
+            self.max_vocab_size,
+            self.tokenization,
+            lowercase=self.lowercase,
+            split_punctuation=self.split_punctuation,
+            unknown=self.unknown,
+        )
+
+    @cached_property
+    def splits(self) -> dict[str, Sentences]:
+        """The splits train, val and test, as numbers."""
+        names = {label for lines in self._lines for label in lines.labels or ()}
+        self.label_names = sorted(names, key=int) if all(map(str.isdecimal, names)) else sorted(names)
+        splits = {
+            name: self._encode(name, lines) for name, lines in zip(("train", "val", "test"), self._lines, strict=True)
+        }
+        del self._lines
+        return splits
+
+    @cached_property
+    def _lines(self) -> tuple[Lines, Lines, Lines]:
+        self.prepare_data()
+        train, val, test = self.read()
+        if self.train_size is not None:
+            if self.train_size > len(train.texts):
+                raise ValueError(f"train_size={self.train_size} is more than the {len(train.texts)} training sentences")
+            train = train.take(torch.arange(self.train_size))
+        return train, val, test
+
+    def _encode(self, name: str, lines: Lines) -> Sentences:
+        vocabulary = self.vocabulary
+        try:
+            tokens, lengths = vocabulary.encode(lines.texts)
+        except ValueError as error:
+            raise ValueError(f"{name} split: {error}") from error
+        numbers = {label: number for number, label in enumerate(self.label_names)}
+        labels = (
+            torch.full_like(lengths, -1) if lines.labels is None else torch.tensor([numbers[i] for i in lines.labels])
+        )
+        short = lengths <= self.max_length + 2
+        if not short.all():
+            rank_zero_info(
+                f"{name} split: {int((~short).sum())} of {len(short)} sentences are longer than max_length="
+                f"{self.max_length} and left out"
+            )
+            if not short.any():
+                raise ValueError(f"{name} split: no sentence has at most max_length={self.max_length} words: raise it")
+        starts = lengths.cumsum(0) - lengths
+        return Sentences(tokens, starts[short], lengths[short], labels[short])
+
+    # -- batches ----------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str | None = None) -> None:
+        self.splits  # noqa: B018
+
+    def train_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
+        # Lightning promises the same batches in each epoch to those who ask for an overfit
+        seed = None if getattr(self.trainer, "overfit_batches", 0) else self.seed
+        batches = self._batches("train", self.batch_size, seed, self.exact_length)
+        return (InMemoryLoader if seed is None else TrainingLoader)(self._fetch("train"), batches)
+
+    def val_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
+        return self._eval_dataloader("val")
+
+    def test_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
+        return self._eval_dataloader("test")
+
+    def predict_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
+        return self._eval_dataloader("test", with_ids=True)
+
+    def _eval_dataloader(self, split: str, with_ids: bool = False) -> InMemoryLoader[tuple[Tensor, ...]]:
+        return InMemoryLoader(self._fetch(split, with_ids), self._batches(split, self.eval_batch_size))
+
+    def _batches(
+        self, split: str, batch_size: int | None, seed: int | None = None, exact: bool = False
+    ) -> LengthBuckets:
+        process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        try:
+            return LengthBuckets(self.splits[split].lengths, batch_size, self.max_tokens, exact, seed, *process)
+        except ValueError as error:
+            raise ValueError(f"{split} split: {error}") from error
+
+    def _fetch(self, split: str, with_ids: bool = False) -> Callable[[Tensor, int], tuple[Tensor, ...]]:
+        sentences = self.splits[split]
+
+        def fetch(index: Tensor, epoch: int) -> tuple[Tensor, ...]:
+            batch = sentences.batch(index), sentences.labels[index]
+            return (*batch, index) if with_ids else batch
+
+        return fetch

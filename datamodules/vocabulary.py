@@ -1,0 +1,178 @@
+"""From text to numbers and back, by the library `tokenizers`, whose JSON format a vocabulary is kept in."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
+
+PAD, UNK, BOS, EOS = range(4)
+"""Numbers of the special symbols: padding, a word outside the vocabulary, beginning and end of a sentence."""
+
+_CHUNK = 10_000  # sentences at a time: the library describes each at length
+
+
+class Vocabulary:
+    """The words that have a number: 0 pad, 1 unknown, 2 begin, 3 end, then the others, the most frequent first.
+
+    Args:
+        tokenizer: The library's own object; `build`, `from_json` and `load` make it.
+
+    Example:
+        >>> vocabulary = Vocabulary.build(["the cat", "the dog"])
+        >>> vocabulary.words
+        ['<pad>', '<unk>', '<bos>', '<eos>', 'the', 'cat', 'dog']
+        >>> tokens, lengths = vocabulary.encode(["the dog", "the bird"])
+        >>> tokens.tolist(), lengths.tolist()
+        ([2, 4, 6, 3, 2, 4, 1, 3], [4, 4])
+        >>> vocabulary.decode([2, 4, 6, 3, 0, 0])
+        'the dog'
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.words = [word for word, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    # -- making one -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def build(
+        cls,
+        lines: Sequence[str],
+        max_size: int = 20_000,
+        kind: Literal["word", "bpe"] = "word",
+        *,
+        lowercase: bool = False,
+        split_punctuation: bool = False,
+        unknown: str = "<unk>",
+    ) -> Self:
+        """The vocabulary of a corpus.
+
+        Args:
+            lines: A sentence or document each.
+            max_size: The special symbols included.
+            kind: `word`: what stands between spaces; `bpe`: byte pairs (Sennrich et al. 2016), so that nothing is
+                unknown.
+            lowercase: Whether capitals count as small letters.
+            split_punctuation: Whether punctuation marks are words of their own.
+            unknown: How the corpus itself writes an unknown word.
+
+        Raises:
+            ValueError: If max_size leaves no room for words.
+        """
+        symbols = ["<pad>", unknown, "<bos>", "<eos>"]
+        if kind not in ("word", "bpe"):
+            raise ValueError(f"kind={kind!r} must be word or bpe")
+        smallest = len(symbols) + (256 if kind == "bpe" else 0)
+        if max_size <= smallest:
+            raise ValueError(f"vocab_size={max_size} must be above {smallest}: that many symbols every vocabulary has")
+        tokenizer = Tokenizer(models.WordLevel(unk_token=unknown) if kind == "word" else models.BPE(unk_token=unknown))
+        if lowercase:
+            tokenizer.normalizer = normalizers.Lowercase()
+        if kind == "word":
+            spaces = pre_tokenizers.WhitespaceSplit()
+            splits = pre_tokenizers.Sequence([spaces, pre_tokenizers.Punctuation()]) if split_punctuation else spaces
+            tokenizer.pre_tokenizer = splits
+            trainer = trainers.WordLevelTrainer(vocab_size=max_size, show_progress=False)
+            tokenizer.train_from_iterator(lines, trainer)
+            words = [*symbols, *(word for word in cls(tokenizer).words if word not in symbols)][:max_size]
+            tokenizer.model = models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=unknown)
+            return cls(tokenizer)
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        tokenizer.train_from_iterator(
+            lines,
+            trainers.BpeTrainer(
+                vocab_size=max_size, initial_alphabet=alphabet, special_tokens=symbols, show_progress=False
+            ),
+        )
+        description = json.loads(tokenizer.to_str())
+        description["added_tokens"] = []  # else the library would find special symbols within the text
+        return cls(Tokenizer.from_str(json.dumps(description)))
+
+    # -- text and numbers -------------------------------------------------------------------------------------------
+
+    def encode(self, lines: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The numbers of all lines, each from its start symbol to its end symbol, one line after the other.
+
+        Returns:
+            tokens, int32 (sum of the lengths,), and lengths, int64 (N,).
+
+        Raises:
+            ValueError: If a text holds a special symbol other than that of an unknown word.
+        """
+        tokens, lengths = [], []
+        for ids in self._ids(lines):
+            tokens.append(np.array([BOS, *ids, EOS], dtype=np.int32))
+            lengths.append(len(ids) + 2)
+        flat, ends = torch.from_numpy(np.concatenate(tokens)), torch.tensor(lengths).cumsum(0)
+        special = (flat == PAD) | (flat == BOS) | (flat == EOS)
+        if int(special.sum()) > 2 * len(lines):
+            special[ends - 1] = special[torch.cat([ends.new_zeros(1), ends[:-1]])] = False
+            place = int(special.nonzero()[0])
+            raise ValueError(
+                f"{self.words[flat[place]]} stands in sentence {int((ends <= place).sum()) + 1}, but it is the symbol "
+                "for a beginning, an end or a pad: take it out, each line is a sentence by itself"
+            )
+        return flat, torch.tensor(lengths)
+
+    def _ids(self, lines: Sequence[str]) -> Iterator[list[int]]:
+        if isinstance(self._tokenizer.model, models.WordLevel):  # ten times faster: each word is looked at once
+            words = list({word for line in lines for word in line.split()})
+            ids = dict(zip(words, self._encode(words), strict=True))
+            return ([number for word in line.split() for number in ids[word]] for line in lines)
+        return self._encode(lines)
+
+    def _encode(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        for start in range(0, len(texts), _CHUNK):
+            for encoding in self._tokenizer.encode_batch_fast(list(texts[start : start + _CHUNK])):
+                yield encoding.ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of a sentence, up to its end symbol."""
+        body = list(tokens)
+        body = body[: body.index(EOS)] if EOS in body else body
+        return str(self._tokenizer.decode([token for token in body if token not in (PAD, BOS)]))
+
+    # -- keeping it -------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """All there is to know of it."""
+        return str(self._tokenizer.to_str(pretty=True))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote."""
+        vocabulary = cls(Tokenizer.from_str(text))
+        if [*vocabulary.words[:1], *vocabulary.words[2:4]] != ["<pad>", "<bos>", "<eos>"]:
+            raise ValueError("its first four words are not <pad>, that for the unknown, <bos> and <eos>")
+        return vocabulary
+
+    def save(self, path: str | Path) -> None:
+        """Write it to a JSON file."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it holds no vocabulary.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no vocabulary {path}: take the vocabulary.json of a run's folder")
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except Exception as error:  # the library raises bare exceptions
+            raise ValueError(
+                f"{path} is no vocabulary of this project ({error}): take that of a run's folder"
+            ) from error
