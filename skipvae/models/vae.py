@@ -136,7 +136,7 @@ class VAE(GenerativeModel):
         terms = elbo(self.decoder, x, inferred.posterior)
         loss = training_loss(terms, self.beta, self.free_bits)
         if inferred.encoder_loss is not None:
-            loss = loss + inferred.encoder_loss - inferred.encoder_loss.detach()
+            loss = loss + (inferred.encoder_loss - inferred.encoder_loss.detach())
         result = {"loss": loss, "reconstruction": terms.reconstruction.mean(), "kl": terms.kl.mean()}
         if inferred.diverged is not None:
             result["diverged"] = inferred.diverged.to(loss.dtype).mean()
