@@ -126,8 +126,9 @@ class GatedPixelCNNDecoder(ImageDecoder):
         like = self.output.weight
         batch = num_samples if z is None else len(z)
         noise = torch.rand(batch, *self.image_shape, generator=generator, dtype=like.dtype, device=like.device)
-        with torch.no_grad(), torch.autocast(like.device.type, enabled=False):
-            return sample_pixels(self.layers, self.output, self.layer_maps(z), noise, progress)  # type: ignore[arg-type]
+        with torch.inference_mode(), torch.autocast(like.device.type, enabled=False):
+            images = sample_pixels(self.layers, self.output, self.layer_maps(z), noise, progress)  # type: ignore[arg-type]
+        return images.clone()  # which, unlike a tensor made in inference mode, can be trained on
 
     def preview(self, z: Tensor) -> Tensor:
         """A sample, the same at every call."""

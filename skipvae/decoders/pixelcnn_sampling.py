@@ -46,9 +46,9 @@ class _Row:
         if self._maps is not None:
             self._row_maps.copy_(self._maps[i])
 
-    def convolve(self, j: int, base: Tensor, out: Tensor) -> Tensor:
+    def convolve(self, j: int, base: Tensor, out: Tensor) -> None:
         """Writes base + the convolution without its bias at column j, (B, out_channels), to `out`."""
-        return torch.addmm(base, self.windows[j], self.weight, out=out)
+        torch.addmm(base, self.windows[j], self.weight, out=out)
 
 
 class _Layer:
@@ -71,6 +71,7 @@ class _Layer:
             v_maps.copy_(maps)
         self._above = new(width, batch, layer.horizontal.out_channels)
         self._activation = new(batch, layer.horizontal.out_channels)
+        self._tanh, self._sigmoid = self._activation.chunk(2, dim=1)
         self._output, self._output_bias = _as_matrix(layer.output)
         self._shortcut = None if layer.shortcut is None else _as_function(layer.shortcut)
 
@@ -84,7 +85,8 @@ class _Layer:
 
     def draw(self, j: int, out: Tensor) -> None:
         """Writes h' of column j, (B, out_channels), to `out`; the columns to the left must be done."""
-        gated = gate(self.row.convolve(j, self._above[j], out=self._activation))
+        self.row.convolve(j, self._above[j], out=self._activation)
+        gated = self._tanh.tanh_().mul_(self._sigmoid.sigmoid_())
         torch.addmm(self._output_bias, gated, self._output, out=out)
         if self._shortcut is not None:
             out += self._shortcut(self.row.pixels[j])
@@ -104,7 +106,7 @@ def sample_pixels(
     noise: Tensor,
     progress: bool = False,
 ) -> Tensor:
-    """Draws images: a pixel is 1 where its noise is below its probability. To be called without gradients.
+    """Draws images: a pixel is 1 where its noise is below its probability. To be called in inference mode.
 
     Args:
         layers: the gated layers.
@@ -138,4 +140,4 @@ def sample_pixels(
                 head.convolve(j, head.bias, out=logits)
                 torch.gt(logits, thresholds[i, j], out=pixels[j])
         image[:, :, i] = torch.stack(pixels, dim=2)
-    return image.clone()
+    return image
