@@ -29,7 +29,7 @@ def sample(
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         columns: Pictures in a row.
     """
-    _at_least_one(num=num, columns=columns)
+    _check(output, num=num, columns=columns)
     model = _load(ckpt_path, seed, device, GenerativeModel)
     _write_images(model.sample(num), output, columns)
 
@@ -52,7 +52,7 @@ def reconstruct(
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         data: Where the examples come from; by default the data that the model was trained on.
     """
-    _at_least_one(num=num)
+    _check(output, num=num)
     model = _load(ckpt_path, seed, device, VAE)
     x = _test_examples(ckpt_path, data, num).to(model.device)
     columns = min(16, num)
@@ -80,7 +80,7 @@ def interpolate(
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         data: Where the examples come from; by default the data that the model was trained on.
     """
-    _at_least_one(num=num, steps=steps)
+    _check(output, num=num, steps=steps)
     model = _load(ckpt_path, seed, device, VAE)
     x = _test_examples(ckpt_path, data, 2 * num).to(model.device)
     path = model.interpolate(x[:num], x[num:], steps)
@@ -117,10 +117,13 @@ def _load(ckpt_path: str, seed: int, device: str, kind: type[Any]) -> Any:
     return kind.load_from_checkpoint(_resolve(ckpt_path), map_location=torch.device(device))
 
 
-def _at_least_one(**counts: int) -> None:
+def _check(output: str, **counts: int) -> None:
+    """Refuses before the work what would fail after it."""
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{name} is {count}: it must be at least 1")
+    if Path(output).suffix.lower() != ".png" or Path(output).is_dir():
+        raise ValueError(f"{output} is no name for a picture: give --output a file that ends in .png")
 
 
 def _resolve(ckpt_path: str) -> Path:
@@ -143,7 +146,7 @@ def _rows(images: Tensor, columns: int) -> Tensor:
     """(N, C, H, W) -> (rows, columns, C, H, W); the last row is filled up with the grey of the grid's lines."""
     missing = -len(images) % columns
     filled = torch.cat([images, images.new_full((missing, *images.shape[1:]), GREY)])
-    return filled.unflatten(0, (-1, columns))
+    return filled.view(-1, columns, *images.shape[1:])
 
 
 def _write_images(images: Tensor, output: str, columns: int) -> None:

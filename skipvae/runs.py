@@ -41,13 +41,17 @@ def data_of(checkpoint: str | Path) -> LightningDataModule:
     """The data that the run of a checkpoint was made with.
 
     Raises:
-        ValueError: if the checkpoint does not lie in a run folder.
+        ValueError: if the checkpoint does not lie in a run folder, or its config has no data.
     """
     folder = folder_of(checkpoint)
     if folder is None:
         raise ValueError(f"there is no config.yaml beside {checkpoint}: say which --data to take the examples from")
-    parser = ArgumentParser()
+    parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or not config.get("data"):
+        raise ValueError(
+            f"{folder / 'config.yaml'} says nothing about data: say which --data to take the examples from"
+        )
     data: LightningDataModule = parser.instantiate(parser.parse_object({"data": config["data"]})).data
     return data

@@ -37,7 +37,7 @@ def in_a_process(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=250, check=False)
 
 
-def val_metrics(cli: Any) -> dict[str, float]:
+def metrics_of(cli: Any) -> dict[str, float]:
     return {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
 
 
@@ -109,7 +109,7 @@ def test_the_saved_config_repeats_the_run(tiny_run):
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
     logged = read_events(tiny_run).Scalars("val/elbo")
-    assert [event.value for event in logged][-1] == pytest.approx(val_metrics(again)["val/elbo"], rel=1e-7)
+    assert [event.value for event in logged][-1] == pytest.approx(metrics_of(again)["val/elbo"], rel=1e-7)
     assert yaml.safe_load(saved.read_text()) == yaml.safe_load((other / "config.yaml").read_text())
 
 
@@ -130,17 +130,17 @@ def test_the_same_seed_gives_the_same_run_whoever_watches(workspace, trained):
     logged = [event.value for event in read_events(trained).Scalars("val/elbo")][-1]
     bare = fit("--trainer.logger=false", epochs=2)
     watched = fit("--trainer.enable_progress_bar=true", "--trainer.logger=CSVLogger", "--trainer.logger.save_dir=csv")
-    metrics = val_metrics(bare)
+    metrics = metrics_of(bare)
     assert np.float32(metrics["val/elbo"]) == np.float32(logged)
     with next(Path("csv").rglob("metrics.csv")).open() as file:
         rows = [row["val/elbo"] for row in csv.DictReader(file) if row["val/elbo"]]
-    assert float(rows[-1]) == val_metrics(watched)["val/elbo"]
+    assert float(rows[-1]) == metrics_of(watched)["val/elbo"]
     first = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(first[name], weight) for name, weight in bare.model.state_dict().items())
 
 
 def test_another_seed_gives_another_run(workspace):
-    one, other = (val_metrics(fit(f"--seed_everything={seed}", "--trainer.logger=false")) for seed in (1, 2))
+    one, other = (metrics_of(fit(f"--seed_everything={seed}", "--trainer.logger=false")) for seed in (1, 2))
     assert one["val/elbo"] != other["val/elbo"]
     assert one["train/loss"] != other["train/loss"]
 
@@ -216,8 +216,9 @@ def test_a_progress_bar_of_the_user_replaces_ours(workspace):
 
 def test_settings_of_our_callbacks_are_options(workspace):
     cli = fit("--checkpoints.monitor=val/kl", "--image_grids.num_images=3", "--trainer.fast_dev_run=true")
-    assert cli.trainer.checkpoint_callback.monitor == "val/kl" if cli.trainer.checkpoint_callback else True
-    assert next(c for c in cli.trainer.callbacks if isinstance(c, ImageGrids)).num_images == 3
+    by_kind = {type(callback): callback for callback in cli.trainer.callbacks}
+    assert by_kind[BestAndLast].monitor == "val/kl"
+    assert by_kind[ImageGrids].num_images == 3
 
 
 # -- evaluation -------------------------------------------------------------------------------------------------------
