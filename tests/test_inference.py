@@ -13,6 +13,8 @@ from skipvae.encoders import Encoder, LSTMEncoder, MLPEncoder
 from skipvae.inference import SVI, Amortized, SemiAmortized, divergence
 from skipvae.posterior import DiagonalGaussian
 from skipvae.score import LogLikelihood
+from tests import command_line
+from tests.callbacks.tiny import read_events
 from tests.linear_gaussian import LinearGaussianDecoder, LinearGaussianEncoder
 
 THROUGH = ["exact", "finite_difference"]
@@ -405,7 +407,12 @@ class NoSecondDerivative(MLPDecoder):
         return False
 
 
-def test_the_automatic_gradient_is_what_works(images):
+def test_the_automatic_gradient_is_what_works_and_is_said(monkeypatch):
+    said = list[str]()
+    monkeypatch.setattr("skipvae.models.vae.rank_zero_info", said.append)
+    mlp(SemiAmortized()).on_fit_start()
+    mlp(Amortized()).on_fit_start()
+    assert said == ["semi-amortised inference: gradient=auto is exact here"]
     device = torch.device("cpu")
     plain, once = (kind(3, (1, 4, 4), hidden_dim=8) for kind in (MLPDecoder, NoSecondDerivative))
     assert SemiAmortized().check(plain, device) == "semi-amortised inference: gradient=auto is exact here"
@@ -448,3 +455,36 @@ def test_an_encoder_is_there_where_it_is_needed_and_only_there(images):
     model = mlp(SVI(num_steps=3))
     assert not any(name.startswith("encoder") for name in model.state_dict())
     gradients(model, images)  # checks that every parameter is used
+
+
+# -- by the command line ----------------------------------------------------------------------------------------------
+
+
+def test_a_skip_sa_vae_by_overrides_of_the_same_file(workspace, capsys):
+    inference = ("--model.inference=skipvae.inference.SemiAmortized", "--model.inference.num_steps=5")
+    trainer = command_line.run(
+        ["fit", *command_line.TINY, "--trainer.max_epochs=2", "--model.decoder.skip=true", *inference]
+    ).trainer
+    assert trainer.callback_metrics["val/amortization_gap"] > 0
+    assert trainer.callback_metrics["val/diverged"] == 0
+    events = read_events(command_line.RUN)
+    assert "latents/elbo_per_step" in events.Tags()["images"]
+    checkpoint = command_line.RUN / "checkpoints" / "last.ckpt"
+    model = VAE.load_from_checkpoint(checkpoint)
+    assert model.decoder.skip
+    assert model.inference.spec["init_args"]["num_steps"] == 5
+    again = command_line.plain(["test", f"--ckpt_path={checkpoint}", "--trainer.enable_progress_bar=false"])
+    assert again.model.inference.num_steps == 5
+    results = again.model.results
+    assert len(results["elbo_per_step"]) == 6
+    assert results["amortization_gap"] == results["elbo_per_step"][-1] - results["elbo_per_step"][0]
+    assert "amortization_gap" in capsys.readouterr().out
+    x = torch.rand(8, 1, 28, 28).round()
+    assert command_line.log_likelihood(model, x) == command_line.log_likelihood(again.model.eval(), x)
+
+
+def test_svi_by_an_override_of_the_same_file(workspace):
+    command_line.fit("--model.inference=skipvae.inference.SVI", "--model.inference.num_steps=3")
+    model = VAE.load_from_checkpoint(command_line.RUN / "checkpoints" / "last.ckpt")
+    assert model.encoder is None
+    assert model.infer(torch.zeros(2, 1, 28, 28)).mean.shape == (2, 3)

@@ -19,6 +19,7 @@ class LatentPictures(Pictures):
     - latents/dimensions: the KL of each dimension, and the variance of its posterior mean over the data with the
       threshold of an active unit.
     - latents/kl_per_dim: a histogram of the former.
+    - latents/elbo_per_step: the ELBO along the steps of an inference that makes some.
     - posterior_means, at the end of training: points in the projector with labels and, for images, thumbnails.
 
     Models without z draw nothing.
@@ -41,6 +42,8 @@ class LatentPictures(Pictures):
         writer.add_histogram("latents/kl_per_dim", np.asarray(kl), step)
         picture = bars(kl, results["variance_per_dim"], results["au_threshold"])
         writer.add_image("latents/dimensions", picture, step, dataformats="HWC")
+        if "elbo_per_step" in results:
+            writer.add_image("latents/elbo_per_step", curve(results["elbo_per_step"]), step, dataformats="HWC")
 
     def draw_last(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
         """Puts the posterior means (N, K) of the kept validation data into the projector."""
@@ -83,6 +86,27 @@ def bars(kl: list[float], variance: list[float], threshold: float = 0.01) -> np.
     spread.set_xlabel("latent dimension")
     for axes in (rate, spread):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return _pixels(figure)
+
+
+def curve(elbo: list[float]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture (height, width, 3) of the ELBO before each step of inference and after the last.
+
+    Example:
+        >>> curve([-90.0, -80.0, -79.0]).shape
+        (300, 600, 3)
+    """
+    figure = Figure(figsize=(6, 3), dpi=100)
+    figure.subplots_adjust(left=0.14, right=0.98, bottom=0.16, top=0.9)
+    axes = figure.subplots()
+    axes.plot(range(len(elbo)), elbo, marker=".")
+    axes.set_title("ELBO along the steps of inference (nats)", fontsize="medium")
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return _pixels(figure)
+
+
+def _pixels(figure: Figure) -> np.ndarray[Any, np.dtype[np.uint8]]:
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

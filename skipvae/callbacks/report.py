@@ -128,9 +128,11 @@ def table(results: Mapping[str, Any], stage: str, num_importance_samples: int | 
         "au": f"active units of {num_units} (variance above {results.get('au_threshold', 0):g})",
         "nll": f"-log p(x) at most ({num_importance_samples} samples of z)",
         "ppl": "perplexity per token, lower is better",
+        "amortization_gap": "what the steps of inference add to the encoder's ELBO",
+        "diverged": "examples whose inference went back to its best step",
     }
     for name, meaning in meanings.items():
-        if name in results:
+        if name in results and (name != "diverged" or results[name]):
             found.add_row(name, _value(results[name], results.get(f"{name}_stderr")), meaning)
     return found
 

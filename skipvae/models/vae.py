@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.utilities import rank_zero_info
-from torch import Tensor
+from torch import Tensor, nn
 
 from skipvae.decoders.base import Decoder
 from skipvae.encoders.base import Encoder
@@ -28,6 +28,7 @@ class VAE(GenerativeModel):
         num_importance_samples: S of the test negative log-likelihood; 0 skips it.
         optimizer: parameters -> optimiser.
         lr_scheduler: optimiser -> scheduler, stepped once per epoch.
+        compile: whether to run encoder and decoder through torch.compile; the first steps take minutes then.
 
     Raises:
         ValueError: if encoder and decoder disagree on the size of z, or there is no encoder where one is needed.
@@ -53,23 +54,29 @@ class VAE(GenerativeModel):
         num_importance_samples: int = 100,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True),
         lr_scheduler: LRSchedulerCallable | None = None,
+        compile: bool = False,
     ) -> None:
-        super().__init__(optimizer, lr_scheduler)
-        self.inference = inference if inference is not None else Amortized()
-        if not self.inference.uses_encoder:
+        super().__init__(optimizer, lr_scheduler, compile)
+        inference = inference if inference is not None else Amortized()
+        if compile and not isinstance(inference, Amortized):
+            raise ValueError("compile=true works with amortized inference only: steps of inference differentiate twice")
+        if not inference.uses_encoder:
             encoder = None  # weights that nothing trains have no place in a model, and DDP refuses them
         elif encoder is None:
-            raise ValueError(
-                f"{type(self.inference).__name__} needs an encoder; without one, take skipvae.inference.SVI"
-            )
+            raise ValueError(f"{type(inference).__name__} needs an encoder; without one, take skipvae.inference.SVI")
         elif encoder.latent_dim != decoder.latent_dim:
             raise ValueError(
                 f"the encoder has latent_dim={encoder.latent_dim} and the decoder {decoder.latent_dim}: make them equal"
             )
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoder, self.inference = encoder, decoder, inference
         self.free_bits = free_bits
         self.num_importance_samples = num_importance_samples
         self.evaluation: Evaluation = Evaluation(active_threshold)
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """Encoder, where there is one, and decoder."""
+        return [part for part in (self.encoder, self.decoder) if part is not None]
 
     @property
     def latent_dim(self) -> int:
@@ -111,13 +118,19 @@ class VAE(GenerativeModel):
         return torch.randn(n, self.latent_dim, device=self.device).type(self.dtype)
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """What the decoder makes of the posterior mean of x: mean images where they have a closed form, else a draw."""
-        return self.decoder.preview(self.infer(x).mean)
+    def reconstruct(self, x: Tensor, **options: Any) -> Tensor:
+        """What the decoder makes of the posterior mean of x: mean images where they have a closed form, else a draw.
+
+        Args:
+            x: (B, ...).
+            **options: of `decoder.preview`, such as max_length for text.
+        """
+        preview: Any = self.decoder.preview
+        return preview(self.infer(x).mean, **options)  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def interpolate(self, x0: Tensor, x1: Tensor, steps: int = 8) -> Tensor:
-        """Decodes `steps` points on the line between the posterior means of x0 and x1, both (B, ...).
+    def interpolate(self, x0: Tensor, x1: Tensor, steps: int = 8, **options: Any) -> Tensor:
+        """Decodes `steps` points on the line between the posterior means of x0 and x1, both (B, ...), as `reconstruct`.
 
         Returns:
             (B, steps, ...).
@@ -125,7 +138,8 @@ class VAE(GenerativeModel):
         z0, z1 = self.infer(x0).mean, self.infer(x1).mean
         weights = torch.linspace(0, 1, steps, device=z0.device, dtype=z0.dtype).view(1, -1, 1)
         path = torch.lerp(z0.unsqueeze(1), z1.unsqueeze(1), weights)  # (B, steps, K)
-        decoded = self.decoder.preview(path.flatten(0, 1))
+        preview: Any = self.decoder.preview
+        decoded: Tensor = preview(path.flatten(0, 1), **options)
         return decoded.view(len(x0), steps, *decoded.shape[1:])
 
     # -- training and evaluation ------------------------------------------------------------------------------------
