@@ -1,0 +1,93 @@
+"""Every config that describes a run is run: on tiny data, with narrow layers, for a few steps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+from pytorch_lightning import LightningDataModule
+
+from datamodules import ImageDataModule, SentenceDataModule
+from skipvae.component import build
+from skipvae.models import GenerativeModel
+from tests.command_line import QUIET, ROOT, OtherProcess, log_likelihood, plain
+
+NARROW = {"hidden_dim": 8, "channels": 4, "embedding_dim": 6, "latent_dim": 3}
+"""Sizes that make layers narrow, for as many of these arguments as a config sets. Depths stay as they are."""
+
+
+def configs_of_runs() -> list[Path]:
+    """All but the study files, which have no model of their own."""
+    return [path for path in sorted(ROOT.glob("configs/**/*.yaml")) if "model" in yaml.safe_load(path.read_text())]
+
+
+def narrowed(node: Any, path: str) -> Iterator[str]:
+    """Overrides that make the layers of a model narrow, wherever in its config their sizes stand."""
+    for name, value in node.items():
+        if isinstance(value, dict):
+            yield from narrowed(value, f"{path}.{name}")
+        elif name in NARROW and value:  # a latent_dim of 0 says that there is no z
+            yield f"--{path}.{name}={[NARROW[name]] * len(value) if isinstance(value, list) else NARROW[name]}"
+
+
+def own_data(config: dict[str, Any]) -> LightningDataModule:
+    """The data that a config names; nothing of it is read."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    data: LightningDataModule = parser.instantiate(parser.parse_object({"data": config["data"]})).data
+    return data
+
+
+def tiny_data(data: LightningDataModule) -> list[str]:
+    """Overrides that put tiny data of the same kind, with the same settings, in the place of a config's own.
+
+    A new kind of data needs a case here.
+    """
+    if isinstance(data, ImageDataModule):
+        settings = [f"--data.binarize={data.binarize}"]
+        return ["--data=MNISTDigitsDataModule", "--data.train_size=80", "--data.batch_size=20", *settings]
+    if isinstance(data, SentenceDataModule):
+        words = torch.randint(20, (100, 6), generator=torch.Generator().manual_seed(0)).tolist()
+        Path("corpus.txt").write_text("".join(" ".join(f"word{i}" for i in line) + "\n" for line in words))
+        return ["--data=TextDataModule", "--data.train=corpus.txt", "--data.batch_size=20", "--data.eval_batch_size=5"]
+    raise NotImplementedError(f"say here what tiny data of the kind {type(data).__name__} is")
+
+
+@pytest.mark.parametrize("path", configs_of_runs(), ids=lambda path: str(path.relative_to(ROOT / "configs")))
+def test_a_config_trains_and_its_checkpoint_is_the_same_elsewhere(workspace, other_process: OtherProcess, path):
+    config = yaml.safe_load(path.read_text())
+    short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1"]
+    overrides = [*tiny_data(own_data(config)), *narrowed(config["model"], "model"), *short, *QUIET]
+    cli = plain(["fit", "--config", str(path), "--trainer.accelerator=cpu", *overrides])
+    checkpoint = Path(f"lightning_logs/{config['name']}/version_0/checkpoints/last.ckpt")
+
+    cli.datamodule.setup("test")
+    x = next(iter(cli.datamodule.test_dataloader()))[0][:4]
+    there = other_process.log_likelihood(checkpoint, x)
+    assert all(value < 0 for value in there)
+    assert there == pytest.approx(log_likelihood(cli.model.eval(), x), rel=1e-6)
+
+    spec = cli.model.spec
+    decoder = spec["init_args"]["decoder"]["init_args"]
+    if decoder.get("latent_dim"):
+        for skip in (False, True):
+            decoder["skip"] = skip
+            model = build(spec, GenerativeModel)
+            model.loss(x)["loss"].backward()
+            assert all(weight.grad is not None for weight in model.parameters()), f"unused weights, skip={skip}"
+
+
+@pytest.mark.parametrize("path", configs_of_runs(), ids=lambda path: str(path.relative_to(ROOT / "configs")))
+def test_the_data_of_a_config_says_its_sizes(path):
+    data = own_data(yaml.safe_load(path.read_text()))
+    assert isinstance(data, (ImageDataModule, SentenceDataModule))
+    if isinstance(data, ImageDataModule):
+        assert len(data.image_shape) == 3
+
+
+def test_names_of_runs_differ():
+    names = [yaml.safe_load(path.read_text())["name"] for path in configs_of_runs()]
+    assert len(names) == len(set(names)) > 0
