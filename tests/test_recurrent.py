@@ -1,0 +1,32 @@
+import pytest
+import torch
+from torch import nn
+
+from skipvae import recurrent
+from skipvae.recurrent import LSTM
+
+
+def test_is_an_lstm_in_either_mode():
+    torch.manual_seed(0)
+    ours, theirs = LSTM(3, 5, num_layers=2), nn.LSTM(3, 5, num_layers=2, batch_first=True)
+    theirs.load_state_dict(ours.state_dict())
+    x, state = torch.randn(2, 7, 3), (torch.randn(2, 2, 5), torch.randn(2, 2, 5))
+    for mode in (True, False):
+        torch.testing.assert_close(ours.train(mode)(x, state), theirs.train(mode)(x, state))
+
+
+def test_stays_in_training_mode_where_alone_cudnn_can_differentiate():
+    model = nn.Sequential(nn.Dropout(), LSTM(3, 5)).eval()
+    assert [module.training for module in model] == [False, True]
+
+
+@pytest.mark.parametrize("state", [None, (torch.ones(1, 2, 5), torch.ones(1, 2, 5))])
+def test_computes_in_float32_under_autocast_where_the_processor_has_no_bfloat16(monkeypatch, state):
+    monkeypatch.setattr(recurrent, "_cpu_has_bfloat16", lambda: False)
+    torch.manual_seed(0)
+    lstm, x = LSTM(3, 5), torch.randn(2, 7, 3)
+    expected, _ = lstm(x, state)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = lstm(x, state)
+    assert output.dtype == torch.float32
+    torch.testing.assert_close(output, expected)
