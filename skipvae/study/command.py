@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import yaml
+from rich import box
 from rich.table import Table
 
 from skipvae.study import checks, engines
@@ -128,12 +129,11 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _overview(study: Study, records: dict[str, Record]) -> Table:
-    table = Table(title=f"{study.name}: {len(study.points)} runs", title_justify="left")
-    for column in ("run", "state", "trained", "differs from the config in"):
-        table.add_column(column)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("run", "state", "steps", "settings"):
+        table.add_column(column, overflow="fold")
     for point in study.points:
         record = records[point.name]
-        steps = f"{record.step} of {record.num_steps} steps" if record.num_steps else ""
-        settings = ", ".join(f"{key}={value}" for key, value in point.settings.items())
-        table.add_row(point.name, record.error or record.state, steps, settings)
+        steps = f"{record.step}/{record.num_steps}" if record.num_steps else ""
+        table.add_row(point.name, record.state, steps, " ".join(f"{k}={v}" for k, v in point.settings.items()))
     return table

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,15 +37,16 @@ MODELS = {"VAE": {}, "SKIP-VAE": {"model.decoder.skip": True}}
 def write_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Writes a study file with the given fields beside a small base config; runs go below the same folder."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE), encoding="utf-8")
+    return partial(write, tmp_path)
 
-    def write(**fields: object) -> Path:
-        content = {"name": "small", "base": "base.yaml", "models": MODELS, **fields}
-        file = tmp_path / "study.yaml"
-        file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        return file
 
-    return write
+def write(folder: Path, **fields: object) -> Path:
+    """Writes a study file and its base config."""
+    (folder / "base.yaml").write_text(yaml.safe_dump(BASE), encoding="utf-8")
+    content = {"name": "small", "base": "base.yaml", "models": MODELS, **fields}
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return file
 
 
 def command(*args: object) -> list[str]:
