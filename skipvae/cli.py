@@ -12,12 +12,14 @@ from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from skipvae import commands, runs
-from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report
+from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
 from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.component import class_path
 from skipvae.errors import USER_ERRORS, one_line
 from skipvae.logger import RunLogger
+from skipvae.models import GenerativeModel
 from skipvae.quiet import quieten
+from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
 
 USAGE = """usage: skipvae COMMAND [options]      (skipvae COMMAND --help says more)
 
@@ -51,7 +53,9 @@ class SaveConfig(SaveConfigCallback):
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows the config in TensorBoard's hparams tab."""
+        """Shows the config in TensorBoard's hparams tab, and keeps the vocabulary of a text model beside it."""
+        if isinstance(pl_module, GenerativeModel) and pl_module.vocabulary is not None and trainer.log_dir is not None:
+            Path(trainer.log_dir, "vocabulary.json").write_text(pl_module.vocabulary, encoding="utf-8")
         if isinstance(trainer.logger, RunLogger):
             shown = ("seed_everything", "model", "data", "trainer")
             trainer.logger.log_hyperparams({key: self.config.as_dict()[key] for key in shown})
@@ -68,6 +72,7 @@ class SkipVAECLI(LightningCLI):
         parser.add_lightning_class_args(BestAndLast, "checkpoints")
         parser.add_lightning_class_args(ImageGrids, "image_grids")
         parser.add_lightning_class_args(LatentPictures, "latent_pictures")
+        parser.add_lightning_class_args(TextSamples, "text_samples")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)
         parser.link_arguments(
@@ -127,6 +132,7 @@ class SkipVAECLI(LightningCLI):
             raise ValueError(
                 f"{path} holds a {saved}, but the config asks for a {model}: take the config of its own run"
             )
+        check_same_vocabulary(vocabulary_in(content), vocabulary_of(self.datamodule), path)
         check_fits(content["state_dict"], self.model, path)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

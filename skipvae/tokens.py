@@ -1,6 +1,9 @@
 """Sentences as tensors: int64 (B, T), each row `bos w_1 ... w_n eos pad ... pad`."""
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 PAD, UNK, BOS, EOS = range(4)
@@ -36,3 +39,15 @@ def check_tokens(x: Tensor, vocab_size: int) -> None:
         raise ValueError(
             f"token {wrong} is outside the model's vocabulary of {vocab_size}: use the vocabulary it was trained with"
         )
+
+
+def pad_sentences(batches: Sequence[Tensor]) -> Tensor:
+    """Batches (B_i, T_i) of sentences as one (sum of B_i, largest T_i).
+
+    Example:
+        >>> pad_sentences([torch.tensor([[2, 7, 3]]), torch.tensor([[2, 7, 8, 3]])])
+        tensor([[2, 7, 3, 0],
+                [2, 7, 8, 3]])
+    """
+    length = max(batch.shape[1] for batch in batches)
+    return torch.cat([F.pad(batch, (0, length - batch.shape[1]), value=PAD) for batch in batches])

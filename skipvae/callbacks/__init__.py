@@ -6,6 +6,7 @@ from skipvae.callbacks.kl_annealing import CyclicalKLAnnealing, FixedKLWeight, K
 from skipvae.callbacks.latents import LatentPictures
 from skipvae.callbacks.predictions import PredictionWriter
 from skipvae.callbacks.report import Report
+from skipvae.callbacks.text import TextSamples
 from skipvae.callbacks.verdict import verdict
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "LinearKLAnnealing",
     "PredictionWriter",
     "Report",
+    "TextSamples",
     "verdict",
 ]

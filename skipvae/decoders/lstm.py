@@ -1,5 +1,7 @@
 """The paper's text decoder: an LSTM that sees z at every step, with or without generative skips, or has no z at all."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -151,9 +153,11 @@ class LSTMDecoder(Decoder):
             z = z.repeat_interleave(num_beams, 0) if z is not None else None
             return beam_search(*self.start(z, rows * num_beams), num_beams=num_beams, max_length=max_length)[0]
 
-    def preview(self, z: Tensor) -> Tensor:
-        """The sentence of the likeliest next word at each step, (B, T): deterministic."""
-        return self.sample(z, temperature=0.0)
+    def preview(self, z: Tensor, **options: Any) -> Tensor:
+        """The sentence of the likeliest next word at each step, (B, T), unless `sample` is given other options."""
+        if not options.keys() & {"temperature", "top_k", "top_p", "num_beams"}:
+            options["temperature"] = 0.0
+        return self.sample(z, **options)
 
     def start(self, z: Tensor | None, batch_size: int) -> tuple[Step, State]:
         """A function that takes generation one token further, and its first state: h and c of each layer, (B, H).

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
 
 from skipvae.decoders.base import Decoder
 from skipvae.models.base import GenerativeModel
@@ -20,6 +20,7 @@ class Autoregressive(GenerativeModel):
         decoder: an autoregressive decoder with `latent_dim=0`.
         optimizer: parameters -> optimiser.
         lr_scheduler: optimiser -> scheduler, stepped once per epoch.
+        compile: whether to run the decoder through torch.compile; the first steps take minutes then.
 
     Raises:
         ValueError: if the decoder expects a z.
@@ -36,14 +37,20 @@ class Autoregressive(GenerativeModel):
         decoder: Decoder,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True),
         lr_scheduler: LRSchedulerCallable | None = None,
+        compile: bool = False,
     ) -> None:
-        super().__init__(optimizer, lr_scheduler)
+        super().__init__(optimizer, lr_scheduler, compile)
         if decoder.latent_dim != 0:
             raise ValueError(
                 f"the decoder expects a z of size {decoder.latent_dim}: set latent_dim to 0 for a model without z"
             )
         self.decoder = decoder
         self.evaluation: LikelihoodEvaluation = LikelihoodEvaluation()
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """The decoder."""
+        return [self.decoder]
 
     def log_likelihood(self, x: Tensor) -> Tensor:
         """log p(x) in nats, (B,)."""

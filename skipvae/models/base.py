@@ -8,14 +8,17 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.plugins.precision import MixedPrecision
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from skipvae.checkpoint import SPEC_KEY, check_fits, read_checkpoint, spec_in
 from skipvae.component import Component, build
 from skipvae.models.evaluation import LikelihoodEvaluation
 from skipvae.models.terms import LossTerms
+from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
 
 
 class GenerativeModel(Component, LightningModule):
@@ -27,23 +30,35 @@ class GenerativeModel(Component, LightningModule):
 
     logged: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl", "mi", "au", "nll", "ppl")
     """The results that go to the loggers, as val/... and test/..."""
-    not_in_spec: ClassVar[frozenset[str]] = frozenset({"optimizer", "lr_scheduler", "num_importance_samples"})
+    not_in_spec: ClassVar[frozenset[str]] = frozenset(
+        {"optimizer", "lr_scheduler", "num_importance_samples", "compile"}
+    )
 
     evaluation: LikelihoodEvaluation
 
-    def __init__(self, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None = None) -> None:
+    def __init__(
+        self, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None = None, compile: bool = False
+    ) -> None:
         super().__init__()
+        self._to_compile = compile
         self._optimizer_factory, self._scheduler_factory = optimizer, lr_scheduler
         self.beta = 1.0
         """Weight of the KL in the training loss; set by the annealing callbacks, ignored in evaluation."""
         self.results: dict[str, Any] = {}
         """What the last validation or test measured, in full precision."""
+        self.vocabulary: str | None = None
+        """The vocabulary of a text model, in JSON; from its data module, and from then on in its checkpoints."""
         self._terms = LossTerms()
 
     # -- training ---------------------------------------------------------------------------------------------------
 
     def loss(self, x: Tensor) -> dict[str, Tensor]:
         """The terms of the training loss, scalars in nats per example; the entry "loss" is minimised."""
+        raise NotImplementedError
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """The networks, which `compile` hands to torch.compile one by one."""
         raise NotImplementedError
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -54,9 +69,38 @@ class GenerativeModel(Component, LightningModule):
         scheduler = self._scheduler_factory(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/elbo"}}
 
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Leaves plateau schedulers to `_follow_validation`: Lightning steps them after the epoch's checkpoint is
+        written, so that a resumed run would miss a step."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def _follow_validation(self) -> None:
+        """Steps plateau schedulers by the ELBO of the validation that ends an epoch."""
+        if self.trainer.sanity_checking or not self.trainer.is_last_batch:
+            return
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau):
+                config.scheduler.step(self.results["elbo"])
+        self._end_if_finished()
+
+    def _end_if_finished(self) -> None:
+        schedulers = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        if any(getattr(scheduler, "finished", False) for scheduler in schedulers):
+            self.trainer.should_stop = True
+
+    def on_train_start(self) -> None:
+        """Goes no further with a run whose schedule has come to its end."""
+        self._end_if_finished()
+
     def setup(self, stage: str) -> None:
         """Forgets the steps of an earlier fit, before a checkpoint may restore those of its own."""
         self._terms.clear()
+        if self._to_compile:
+            for part in self.parts:
+                part.compile()  # in place: the names of the weights stay
+            self._to_compile = False
+        self.vocabulary = vocabulary_of(getattr(self.trainer, "datamodule", None)) or self.vocabulary
 
     def configure_gradient_clipping(
         self,
@@ -126,6 +170,8 @@ class GenerativeModel(Component, LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Computes what was measured over the whole split and logs it."""
         self._report("val", {"elbo": True})
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._follow_validation()
 
     def on_test_epoch_end(self) -> None:
         """As in validation."""
@@ -160,13 +206,18 @@ class GenerativeModel(Component, LightningModule):
                     "last good checkpoint, and a lower learning rate or gradient clipping (trainer.gradient_clip_val)"
                 )
         checkpoint[SPEC_KEY] = {"model": self.spec, "terms": self._terms.state_dict()}
+        if self.vocabulary is not None:
+            checkpoint[SPEC_KEY]["vocabulary"] = self.vocabulary
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores the terms since the last write of the loggers.
 
         Raises:
-            ValueError: if the weights in the checkpoint are not those of this model.
+            ValueError: if the weights in the checkpoint are not those of this model, or its vocabulary is another.
         """
+        saved = vocabulary_in(checkpoint)
+        check_same_vocabulary(saved, self.vocabulary)
+        self.vocabulary = self.vocabulary or saved
         if self.strict_loading:
             check_fits(checkpoint["state_dict"], self)
         if "terms" in checkpoint.get(SPEC_KEY, {}):
@@ -197,4 +248,5 @@ class GenerativeModel(Component, LightningModule):
         if strict:
             check_fits(checkpoint["state_dict"], model, checkpoint_path)
         model.load_state_dict(checkpoint["state_dict"], strict=strict)
+        model.vocabulary = vocabulary_in(checkpoint)
         return model.to(map_location).eval() if isinstance(map_location, (str, torch.device)) else model.eval()
