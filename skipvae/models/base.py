@@ -136,13 +136,19 @@ class GenerativeModel(Component, LightningModule):
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         due = (self.global_step + 1) % max(1, every) == 0
         if due:
-            self._terms.check_finite()
+            self._check_finite()
             means = self._terms.means()
             self.log("train/loss", means.pop("loss"), prog_bar=True)
             self.log_dict({f"train/{name}": mean for name, mean in means.items()} | {"train/beta": float(self.beta)})
             self._terms.clear()
-        elif self.device.type == "cpu":  # elsewhere looking would make the step wait for the device
-            self._terms.check_finite(last=1)
+        elif self.device.type == "cpu" and self.trainer.world_size == 1:  # elsewhere looking would mean waiting
+            self._check_finite(last=1)
+
+    def _check_finite(self, last: int | None = None) -> None:
+        """Stops all processes or none: one that went on alone would wait for the others forever."""
+        error = self._terms.error(last)
+        if self.trainer.strategy.reduce_boolean_decision(error is not None, all=False):
+            raise FloatingPointError(error or "the loss is no longer finite in another process, which says more")
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 
@@ -198,7 +204,7 @@ class GenerativeModel(Component, LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the description of the model; refuses to save one whose loss or weights are no numbers."""
-        self._terms.check_finite()
+        self._check_finite()
         for name, weight in checkpoint["state_dict"].items():
             if not weight.isfinite().all():
                 raise FloatingPointError(

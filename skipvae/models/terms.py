@@ -25,25 +25,26 @@ class LossTerms:
         """The mean of each term over the steps taken in."""
         return dict(zip(self.names, _stack(self.rows).mean(0), strict=True))
 
-    def check_finite(self, last: int | None = None) -> None:
-        """Raises a FloatingPointError that names the first step and term that are not finite.
+    def error(self, last: int | None = None) -> str | None:
+        """Names the first step and term that are not finite; None if all are.
 
         Args:
             last: how many of the latest steps to look at; all by default.
         """
         rows, steps = (self.rows, self.steps) if last is None else (self.rows[-last:], self.steps[-last:])
         if not rows or bool((rows[0] if len(rows) == 1 else _stack(rows)).isfinite().all()):
-            return
+            return None
         for step, row in zip(steps, rows, strict=True):
             wrong = {
                 name: value for name, value in zip(self.names, row.tolist(), strict=True) if not math.isfinite(value)
             }
             if wrong:
                 culprit = next((name for name in wrong if name != "loss"), "loss")
-                raise FloatingPointError(
+                return (
                     f"the {culprit} became {wrong[culprit]} at step {step}: training stopped before this could reach a "
                     "checkpoint; try a lower learning rate, gradient clipping (trainer.gradient_clip_val) or float32"
                 )
+        return None
 
     def clear(self) -> None:
         """Forgets all steps."""

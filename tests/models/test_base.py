@@ -218,7 +218,8 @@ class Waiting:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, log_every_n_steps: int) -> None:
         monkeypatch.setattr(Scripted, "device", torch.device("cuda"))
         self.model = Scripted()
-        self.trainer = SimpleNamespace(global_step=0, log_every_n_steps=log_every_n_steps)
+        alone = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
+        self.trainer = SimpleNamespace(global_step=0, log_every_n_steps=log_every_n_steps, world_size=1, strategy=alone)
         self.logged: list[dict[str, float]] = []
         monkeypatch.setattr(GenerativeModel, "trainer", self.trainer)
         monkeypatch.setattr(GenerativeModel, "global_step", property(lambda _: self.trainer.global_step))
@@ -240,6 +241,14 @@ def test_elsewhere_than_on_the_cpu_the_first_bad_step_is_named_at_the_next_loggi
     assert waiting.logged == []
     with pytest.raises(FloatingPointError, match="kl became nan at step 1:"):
         waiting.step(3.0)
+
+
+def test_a_process_stops_if_another_one_has_a_bad_step(monkeypatch):
+    waiting = Waiting(monkeypatch, log_every_n_steps=2)
+    monkeypatch.setattr(waiting.trainer.strategy, "reduce_boolean_decision", lambda decision, all: not all)
+    waiting.step(1.0)
+    with pytest.raises(FloatingPointError, match="in another process"):
+        waiting.step(1.0)
 
 
 def test_elsewhere_than_on_the_cpu_a_bad_step_is_noticed_before_a_checkpoint(monkeypatch):
