@@ -10,50 +10,80 @@ from pytorch_lightning import LightningDataModule, seed_everything
 from torch import Tensor
 from torchvision.utils import save_image
 
-from skipvae import runs
+from skipvae import runs, writing
 from skipvae.models import VAE, GenerativeModel
+from skipvae.sentences import check_same_vocabulary, vocabulary_of
+from skipvae.tokens import pad_sentences
+from skipvae.writing import Generation, is_text
 
 GREY = 0.5
 
 
 def sample(
-    ckpt_path: str, output: str = "samples.png", num: int = 64, seed: int = 1, device: str = "auto", columns: int = 8
+    ckpt_path: str,
+    output: str | None = None,
+    num: int | None = None,
+    seed: int = 1,
+    device: str = "auto",
+    columns: int = 8,
+    **options: Any,
 ) -> None:
     """Draws from a trained model: z from the prior, then x given z.
 
     Args:
         ckpt_path: Checkpoint file, or `best` or `last` for that of the newest run.
-        output: PNG file to write.
-        num: How many.
+        output: PNG file to write (samples.png by default); text is printed, and written to a file if one is given.
+        num: How many; by default 64 pictures, or 10 sentences.
         seed: The same seed gives the same draws.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         columns: Pictures in a row.
+        **options: How a text model chooses its words.
     """
-    _check(output, num=num, columns=columns)
+    generation = Generation(**options)
+    _check(num=num, columns=columns)
     model = _load(ckpt_path, seed, device, GenerativeModel)
-    _write_images(model.sample(num), output, columns)
+    if is_text(model):
+        writing.write_samples(model, num or 10, generation, output)
+        return
+    generation.refuse_for_images()
+    output = _picture(output, "samples.png")
+    _write_images(model.sample(num or 64), output, columns)
 
 
 def reconstruct(
     ckpt_path: str,
-    output: str = "reconstructions.png",
-    num: int = 32,
+    output: str | None = None,
+    num: int | None = None,
     seed: int = 1,
     device: str = "auto",
     data: LightningDataModule | None = None,
+    text: str | None = None,
+    **options: Any,
 ) -> None:
     """Decodes the posterior means of test examples: each input stands above its reconstruction.
 
     Args:
         ckpt_path: Checkpoint file, or `best` or `last` for that of the newest run.
-        output: PNG file to write.
-        num: How many.
+        output: PNG file to write (reconstructions.png by default); text is printed, and written to a file if one is
+            given.
+        num: How many; by default 32 pictures, or 10 sentences.
         seed: The same seed gives the same result.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         data: Where the examples come from; by default the data that the model was trained on.
+        text: A sentence of your own, instead of test examples.
+        **options: How a text model chooses its words.
     """
-    _check(output, num=num)
+    generation = Generation(**options)
+    _check(num=num)
     model = _load(ckpt_path, seed, device, VAE)
+    if is_text(model):
+        own = [text] if text is not None else None
+        x = writing.read_sentences(model, own) if own else _test_sentences(model, ckpt_path, data, num or 10)
+        writing.write_reconstructions(model, x, generation, output)
+        return
+    generation.refuse_for_images()
+    _refuse(text=text)
+    output, num = _picture(output, "reconstructions.png"), num or 32
     x = _test_examples(ckpt_path, data, num).to(model.device)
     columns = min(16, num)
     pairs = torch.stack([_rows(x, columns), _rows(model.reconstruct(x), columns)], 1)  # (rows, 2, columns, C, H, W)
@@ -62,26 +92,47 @@ def reconstruct(
 
 def interpolate(
     ckpt_path: str,
-    output: str = "interpolations.png",
-    num: int = 8,
+    output: str | None = None,
+    num: int | None = None,
     steps: int = 10,
     seed: int = 1,
     device: str = "auto",
     data: LightningDataModule | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    **options: Any,
 ) -> None:
     """Decodes the straight way in latent space from one test example to another, one pair in a row.
 
     Args:
         ckpt_path: Checkpoint file, or `best` or `last` for that of the newest run.
-        output: PNG file to write.
-        num: How many pairs.
+        output: PNG file to write (interpolations.png by default); text is printed, and written to a file if one is
+            given.
+        num: How many pairs; by default 8 of pictures, or 3 of sentences.
         steps: Points on the way, both ends included.
         seed: The same seed gives the same result.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
         data: Where the examples come from; by default the data that the model was trained on.
+        start: A sentence of your own to start from; give `end` too.
+        end: A sentence of your own to end with.
+        **options: How a text model chooses its words.
     """
-    _check(output, num=num, steps=steps)
+    generation = Generation(**options)
+    _check(num=num, steps=steps)
+    if (start is None) != (end is None):
+        raise ValueError("an interpolation between your own sentences needs both --start and --end")
     model = _load(ckpt_path, seed, device, VAE)
+    if is_text(model):
+        if start is not None and end is not None:
+            x0, x1 = (writing.read_sentences(model, [sentence]) for sentence in (start, end))
+        else:
+            pairs = num or 3
+            x0, x1 = torch.split(_test_sentences(model, ckpt_path, data, 2 * pairs), pairs)
+        writing.write_interpolations(model, x0, x1, steps, generation, output)
+        return
+    generation.refuse_for_images()
+    _refuse(start=start, end=end)
+    output, num = _picture(output, "interpolations.png"), num or 8
     x = _test_examples(ckpt_path, data, 2 * num).to(model.device)
     path = model.interpolate(x[:num], x[num:], steps)
     _write_images(path.flatten(0, 1), output, steps)
@@ -117,13 +168,24 @@ def _load(ckpt_path: str, seed: int, device: str, kind: type[Any]) -> Any:
     return kind.load_from_checkpoint(_resolve(ckpt_path), map_location=torch.device(device))
 
 
-def _check(output: str, **counts: int) -> None:
+def _check(**counts: int | None) -> None:
     """Refuses before the work what would fail after it."""
     for name, count in counts.items():
-        if count < 1:
+        if count is not None and count < 1:
             raise ValueError(f"{name} is {count}: it must be at least 1")
+
+
+def _refuse(**texts: str | None) -> None:
+    for name, text in texts.items():
+        if text is not None:
+            raise ValueError(f"{name} is a sentence, but this is not a model of text: leave it out")
+
+
+def _picture(output: str | None, default: str) -> str:
+    output = output or default
     if Path(output).suffix.lower() != ".png" or Path(output).is_dir():
         raise ValueError(f"{output} is no name for a picture: give --output a file that ends in .png")
+    return output
 
 
 def _resolve(ckpt_path: str) -> Path:
@@ -140,6 +202,18 @@ def _test_examples(ckpt_path: str, data: LightningDataModule | None, num: int) -
         if len(examples) >= num:
             return torch.stack(examples[:num])
     raise ValueError(f"the test split has only {len(examples)} examples, fewer than the {num} asked for")
+
+
+def _test_sentences(model: Any, ckpt_path: str, data: LightningDataModule | None, num: int) -> Tensor:
+    """Sentences (num, T) from all over the test split, whose batches are sorted by length."""
+    data = data if data is not None else runs.data_of(_resolve(ckpt_path))
+    data.prepare_data()
+    data.setup("test")
+    check_same_vocabulary(model.vocabulary, vocabulary_of(data), ckpt_path)
+    x = pad_sentences([batch[0] for batch in data.test_dataloader()])
+    if len(x) < num:
+        raise ValueError(f"the test split has only {len(x)} examples, fewer than the {num} asked for")
+    return x[:: len(x) // num][:num].to(model.device)
 
 
 def _rows(images: Tensor, columns: int) -> Tensor:
