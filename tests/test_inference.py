@@ -488,3 +488,45 @@ def test_svi_by_an_override_of_the_same_file(workspace):
     model = VAE.load_from_checkpoint(command_line.RUN / "checkpoints" / "last.ckpt")
     assert model.encoder is None
     assert model.infer(torch.zeros(2, 1, 28, 28)).mean.shape == (2, 3)
+
+
+# -- on a GPU ---------------------------------------------------------------------------------------------------------
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@needs_gpu
+def test_on_a_gpu_an_lstm_takes_finite_differences_and_they_are_right(sentences):
+    x, model = sentences.cuda(), lstm(SemiAmortized(5)).double().cuda()
+    assert "finite_difference" in model.inference.check(model.decoder, model.device)
+    found = gradients(model, x)
+    model.inference.gradient = "exact"
+    with pytest.raises(ValueError, match="set the inference's gradient to finite_difference"):
+        model.loss(x)
+    with torch.backends.cudnn.flags(enabled=False):
+        assert relative_error(found, gradients(model, x)) < 1e-5
+    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+        assert model.float().eval().infer(x).mean.isfinite().all()
+
+
+@needs_gpu
+@pytest.mark.parametrize("make", [mlp, pixelcnn])
+def test_on_a_gpu_exact_gradients_are_those_of_the_cpu(make, images):
+    inference = SemiAmortized(5, gradient="exact")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("torch.randn_like", lambda like: torch.randn(like.shape).to(like))
+        found = gradients(make(inference).double().cuda(), images.double().cuda())
+        wanted = gradients(make(inference).double(), images.double())
+    assert relative_error({name: value.cpu() for name, value in found.items()}, wanted) < 1e-9
+
+
+@needs_gpu
+def test_on_a_gpu_no_step_waits_for_the_device(images):
+    x, model = images.cuda(), mlp(SemiAmortized(3)).cuda()
+    gradients(model, x)
+    model.zero_grad()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        model.loss(x)["loss"].backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
