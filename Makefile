@@ -1,4 +1,5 @@
 # make quickstart   set up, train a VAE and a SKIP-VAE on real digits, compare them
+# make quickstart-text   the same for text: a language model, a VAE and a SKIP-VAE
 # make test         set up, run the whole test suite
 # make check        linter, formatter and type checker
 
@@ -6,10 +7,13 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test check clean
+.PHONY: quickstart quickstart-text test check clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/skipvae study run configs/quickstart/images.yaml
+
+quickstart-text: $(VENV)/.installed
+	$(BIN)/skipvae study run configs/quickstart/text.yaml
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
