@@ -166,7 +166,8 @@ class GenerativeModel(Component, LightningModule):
         self.on_validation_batch_start(batch, batch_idx)
 
     def on_validation_epoch_start(self) -> None:
-        """Starts measuring afresh, whatever an interrupted evaluation left behind."""
+        """Starts measuring afresh, whatever an interrupted evaluation left behind, unless training has failed."""
+        self._check_finite()  # before the metrics complain, which know neither step nor term
         self.evaluation.reset()
 
     def on_test_epoch_start(self) -> None:

@@ -251,11 +251,16 @@ def test_a_process_stops_if_another_one_has_a_bad_step(monkeypatch):
         waiting.step(1.0)
 
 
-def test_elsewhere_than_on_the_cpu_a_bad_step_is_noticed_before_a_checkpoint(monkeypatch):
+@pytest.mark.parametrize("then", ["a checkpoint", "a validation"])
+def test_elsewhere_than_on_the_cpu_a_bad_step_is_noticed_before(monkeypatch, then):
     waiting = Waiting(monkeypatch, log_every_n_steps=100)
+    hooks = {
+        "a checkpoint": lambda: waiting.model.on_save_checkpoint({"state_dict": {}}),
+        "a validation": waiting.model.on_validation_epoch_start,
+    }
     waiting.step(1.0)
-    waiting.model.on_save_checkpoint({"state_dict": {}})
+    hooks[then]()
     waiting.step(math.inf)
     waiting.step(1.0)
     with pytest.raises(FloatingPointError, match="kl became inf at step 1:"):
-        waiting.model.on_save_checkpoint({"state_dict": {}})
+        hooks[then]()
