@@ -135,6 +135,12 @@ class SkipVAECLI(LightningCLI):
         check_same_vocabulary(vocabulary_in(content), vocabulary_of(self.datamodule), path)
         check_fits(content["state_dict"], self.model, path)
 
+    def after_fit(self) -> None:
+        """Says where the model is and what to do next."""
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", None)
+        if best and self.trainer.is_global_zero:
+            print(f"best checkpoint: {best}\nto measure it:   skipvae test --ckpt_path {best}")
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with a progress bar that does not slow small models down."""
         trainer_config = self._get(self.config_init, "trainer", default={})

@@ -123,6 +123,13 @@ def test_a_run_folder_holds_what_it_should(tiny_run):
     assert {"images/reconstructions", "images/samples", "images/traversals"} <= set(events.Tags()["images"])
 
 
+def test_fit_says_what_to_do_next(workspace, capsys):
+    fit()
+    said = capsys.readouterr().out
+    command = next(line for line in said.splitlines() if "skipvae test" in line).partition("skipvae ")[2].split()
+    assert plain([*command, "--trainer.limit_test_batches=1"]).model.results["num_examples"] == 250
+
+
 # -- the same seed, the same run --------------------------------------------------------------------------------------
 
 

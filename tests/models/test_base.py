@@ -264,3 +264,28 @@ def test_elsewhere_than_on_the_cpu_a_bad_step_is_noticed_before(monkeypatch, the
     waiting.step(1.0)
     with pytest.raises(FloatingPointError, match="kl became inf at step 1:"):
         hooks[then]()
+
+
+# -- on a GPU ---------------------------------------------------------------------------------------------------------
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@gpu
+def test_on_a_gpu_a_run_that_was_stopped_between_two_writes_of_the_loggers_goes_on(tmp_path):
+    straight, first, second = Kept(), Kept(), Kept()
+    settings: dict[str, Any] = {"accelerator": "gpu", "devices": 1, "log_every_n_steps": 4}
+    pl.seed_everything(1)
+    fit(Scripted(), tmp_path / "straight", logger=straight, max_epochs=2, **settings)
+    pl.seed_everything(1)
+    trainer = fit(Scripted(), tmp_path, logger=first, **settings)
+    last = trainer.checkpoint_callback.last_model_path
+    fit(Scripted(), tmp_path, last, logger=second, max_epochs=2, **settings)
+    for name in ("train/loss", "val/elbo"):
+        assert straight.series(name) == pytest.approx(first.series(name) | second.series(name), rel=1e-5)
+
+
+@gpu
+def test_on_a_gpu_the_step_of_a_bad_loss_is_named_later(tmp_path):
+    with pytest.raises(FloatingPointError, match="the kl became nan at step 3:"):
+        fit(Scripted({3: math.nan}), tmp_path, accelerator="gpu", devices=1, max_epochs=3, log_every_n_steps=50)
