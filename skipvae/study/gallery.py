@@ -16,6 +16,7 @@ from skipvae.study.checks import config_of_run
 from skipvae.study.plan import Point, Study
 from skipvae.study.plots import cells, grid, name_of
 from skipvae.study.point import best_checkpoint
+from skipvae.tokens import pad_sentences
 
 NUM_EXAMPLES = 2000
 """How many test examples a picture of the latent space shows at most."""
@@ -68,7 +69,8 @@ def test_examples(point: Point) -> Examples:
         batches.append(batch)
         if sum(len(x) for x, *_ in batches) >= NUM_EXAMPLES:
             break
-    x = torch.cat([batch[0] for batch in batches])[:NUM_EXAMPLES]
+    inputs = [batch[0] for batch in batches]
+    x = (pad_sentences(inputs) if inputs[0].dim() == 2 else torch.cat(inputs))[:NUM_EXAMPLES]
     labels = [batch[1] for batch in batches if len(batch) > 1 and isinstance(batch[1], Tensor)]
     return Examples(x, torch.cat(labels)[:NUM_EXAMPLES] if labels else None)
 

@@ -11,6 +11,7 @@ from skipvae.study import checks, formats
 from skipvae.study.gallery import gallery
 from skipvae.study.plan import Study
 from skipvae.study.plots import plots
+from skipvae.study.quotes import quotes
 from skipvae.study.record import Record
 from skipvae.study.table import Results, Table, tabulate
 from skipvae.study.watch import open_console
@@ -50,9 +51,12 @@ def report(study: Study, output: str | None = None, partial: bool = False, mixed
     for name, figure in (*plots(study, table, results), *gallery(study, done)):
         save(figure, folder / name)
         pictures.append(name)
+    said = quotes(study, done)
+    if said:
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
     (folder / "table.csv").write_text(formats.comma_separated(table), encoding="utf-8")
     (folder / "table.tex").write_text(formats.latex(table), encoding="utf-8")
-    page = page_of(study, table, results, records, pictures)
+    page = "\n".join(filter(None, [page_of(study, table, results, records, pictures), said]))
     (folder / "report.md").write_text(page, encoding="utf-8")
     console.print(_where(study, folder, pictures), soft_wrap=True)
 

@@ -1,0 +1,58 @@
+import pytest
+
+from datamodules.vocabulary import UNK, Vocabulary
+
+LINES = ["the cat saw the dog", "the dog saw <unk>", "a Cat, a hat"]
+
+
+def test_words_are_numbered_by_frequency_after_the_special_symbols():
+    vocabulary = Vocabulary.build(LINES, max_size=7)
+    assert vocabulary.words[:5] == ["<pad>", "<unk>", "<bos>", "<eos>", "the"]
+    assert len(vocabulary) == 7
+    assert vocabulary.encode(["<unk> hat"])[0].tolist() == [2, UNK, UNK, 3]
+
+
+def test_the_corpus_may_write_unknown_words_in_its_own_way():
+    vocabulary = Vocabulary.build(["_UNK _UNK _UNK cat"], unknown="_UNK")
+    assert vocabulary.words == ["<pad>", "_UNK", "<bos>", "<eos>", "cat"]
+    assert vocabulary.encode(["_UNK dog"])[0].tolist() == [2, 1, 1, 3]
+
+
+def test_capitals_and_punctuation():
+    vocabulary = Vocabulary.build(LINES, lowercase=True, split_punctuation=True)
+    tokens, lengths = vocabulary.encode(["A CAT, the hat"])
+    assert lengths.tolist() == [7]
+    assert vocabulary.decode(tokens.tolist()) == "a cat , the hat"
+
+
+@pytest.mark.parametrize("kind", ["word", "bpe"])
+def test_a_saved_vocabulary_is_the_same(tmp_path, kind):
+    vocabulary = Vocabulary.build(LINES * 3, max_size=300, kind=kind)
+    vocabulary.save(tmp_path / "v.json")
+    loaded = Vocabulary.load(tmp_path / "v.json")
+    assert loaded.to_json() == vocabulary.to_json() == Vocabulary.build(LINES * 3, 300, kind).to_json()
+    tokens, lengths = loaded.encode(LINES)
+    assert [loaded.decode(part.tolist()) for part in tokens.split(lengths.tolist())] == LINES
+
+
+def test_byte_pairs_know_every_text():
+    vocabulary = Vocabulary.build(LINES, max_size=270, kind="bpe")
+    tokens, _ = vocabulary.encode(["schöne Grüße, 世界!"])
+    assert UNK not in tokens
+    assert vocabulary.decode(tokens.tolist()) == "schöne Grüße, 世界!"
+
+
+def test_special_symbols_in_the_text_are_refused():
+    with pytest.raises(ValueError, match="<eos> stands in sentence 2"):
+        Vocabulary.build(LINES).encode(["the cat", "the <eos> cat", "dog"])
+
+
+def test_bad_vocabularies_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="vocab_size=4 must be above 4"):
+        Vocabulary.build(LINES, max_size=4)
+    with pytest.raises(FileNotFoundError, match=r"vocabulary\.json"):
+        Vocabulary.load(tmp_path / "none.json")
+    for content in ("{}", "no JSON"):
+        (tmp_path / "bad.json").write_text(content)
+        with pytest.raises(ValueError, match="no vocabulary"):
+            Vocabulary.load(tmp_path / "bad.json")
