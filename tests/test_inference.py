@@ -375,6 +375,7 @@ def test_diverged_examples_fall_back_to_their_best_step_and_are_counted(gradient
     assert found.diverged.tolist() == [True, True, False, False, False]
     assert found.elbo_per_step.isfinite().all()
     assert (found.posterior.mean[:2, 0] < 0).all()
+    assert (found.posterior.mean[:2, 0] > -2.9).all()  # better than the start
     assert (found.elbo_per_step[:2, -1] > found.elbo_per_step[:2, 0]).all()
     assert torch.equal(found.elbo_per_step[:2, -1], found.elbo_per_step[:2].amax(1))
     torch.testing.assert_close(found.posterior.mean[2:], plain.posterior.mean[2:])
