@@ -52,7 +52,8 @@ def tiny_data(data: LightningDataModule) -> list[str]:
     if isinstance(data, SentenceDataModule):
         words = torch.randint(20, (100, 6), generator=torch.Generator().manual_seed(0)).tolist()
         Path("corpus.txt").write_text("".join(" ".join(f"word{i}" for i in line) + "\n" for line in words))
-        return ["--data=TextDataModule", "--data.train=corpus.txt", "--data.batch_size=20", "--data.eval_batch_size=5"]
+        sizes = ["--data.train_size=60", "--data.batch_size=20", "--data.eval_batch_size=5"]
+        return ["--data=TextDataModule", "--data.train=corpus.txt", *sizes]
     raise NotImplementedError(f"say here what tiny data of the kind {type(data).__name__} is")
 
 
