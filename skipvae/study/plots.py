@@ -24,11 +24,12 @@ def plots(study: Study, table: Table, results: Mapping[str, Results]) -> Iterato
     for quantity in table.quantities:
         yield f"by_{quantity}", metrics_by(quantity, study, table)
     done = [point for point in study.points if point.name in results]
-    if any(results[point.name].get("kl_per_dim") for point in done):
-        yield "kl_per_dimension", dimensions(study, done, results, "kl_per_dim", "KL per dimension (nats)")
+    with_latents = [point for point in done if results[point.name].get("kl_per_dim")]
+    if with_latents:
+        yield "kl_per_dimension", dimensions(study, with_latents, results, "kl_per_dim", "KL per dimension (nats)")
         yield (
             "active_units",
-            dimensions(study, done, results, "variance_per_dim", "variance of posterior mean"),
+            dimensions(study, with_latents, results, "variance_per_dim", "variance of posterior mean"),
         )
     yield "training", training_curves(study, done)
 
