@@ -108,7 +108,12 @@ def test_ends_early_and_at_the_latest_after_max_length():
     assert sample_tokens(*never(3), max_length=50).shape == (3, 51)
     assert beam_search(*soon(3), num_beams=3, max_length=50)[0].tolist() == [[BOS, EOS]]
     assert beam_search(*never(3), num_beams=3, max_length=50)[0].shape == (1, 51)
-    assert beam_search(*never(9), num_beams=9, max_length=1)[0].tolist() != [[BOS, EOS]]  # more beams than prefixes
+
+
+def test_beams_without_a_prefix_of_their_own_end_nowhere():
+    tokens, scores = beam_search(*constant(0.0, 0.6, 0.0, 0.0, 0.4)(25), num_beams=25, max_length=1)
+    assert tokens.tolist() == [[BOS, UNK]]
+    assert scores.exp().item() == pytest.approx(0.6)
 
 
 def test_truncation_by_rank_and_by_mass():
