@@ -91,6 +91,7 @@ class Step:
 
     def __init__(self, kind: str, vocab_size: int, hidden_dim: int, args: argparse.Namespace) -> None:
         self.device = torch.device(args.device)
+        self.clock = time.process_time if args.cpu_time else time.perf_counter
         self.autocast = torch.autocast(args.device, torch.bfloat16, enabled="bf16" in kind)
         if kind == "straightforward":
             self.model: nn.Module = Straightforward(vocab_size, hidden_dim).to(self.device)
@@ -114,32 +115,40 @@ class Step:
     def seconds(self) -> float:
         """The time of a whole step."""
         self.wait()
-        start = time.perf_counter()
+        start = self.clock()
         self.gradients()
         self.optimizer.step()
         self.wait()
-        return time.perf_counter() - start
+        return self.clock() - start
 
     def wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
 
-def check(ours: Step, theirs: Step) -> None:
-    """Raises an AssertionError unless loss and gradients without dropout agree to 1e-5 of the largest entry."""
+def check(ours: Step, theirs: Step) -> float:
+    """The relative difference of the losses without dropout, theirs in float32.
+
+    Raises an AssertionError if it is above 1e-5 (bf16: 0.5%) or if, in float32, a gradient differs by more than 1e-5
+    of its largest entry.
+    """
+    bf16 = ours.autocast._enabled
     with torch.no_grad():
         for weight, value in zip(theirs.model.parameters(), ours.model.arranged(Tensor.detach), strict=True):
             weight.copy_(value)
         theirs.model.dec_linear.bias += ours.model.decoder.never  # pads and start symbols are no outcomes in ours
     losses = []
-    for step, dropout in ((ours, ours.model.decoder.dropout), (theirs, theirs.model.dropout)):
-        dropout.p = 0.0
-        losses.append(step.gradients())
-        dropout.p = 0.5
-    torch.testing.assert_close(*losses, rtol=1e-5, atol=0)
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        for step, dropout in ((ours, ours.model.decoder.dropout), (theirs, theirs.model.dropout)):
+            dropout.p = 0.0
+            losses.append(step.gradients().item())
+            dropout.p = 0.5
+    difference = abs(losses[0] / losses[1] - 1)
+    assert difference < (5e-3 if bf16 else 1e-5), f"the losses are {losses[0]} and {losses[1]}"
     for mine, other in zip(ours.model.arranged(lambda p: p.grad), theirs.model.parameters(), strict=True):
-        difference = (mine - other.grad).abs().max() / other.grad.abs().max()
-        assert difference < 1e-5, f"gradients of shape {tuple(mine.shape)} differ by {difference:.1e}"
+        error = float((mine - other.grad).abs().max() / other.grad.abs().max())
+        assert bf16 or error < 1e-5, f"gradients of shape {tuple(mine.shape)} differ by {error:.1e}"
+    return difference
 
 
 def peak_memory(kind: str, vocab_size: int, hidden_dim: int, args: argparse.Namespace) -> tuple[float, float]:
@@ -171,9 +180,7 @@ def compare(vocab_size: int, hidden_dim: int, kinds: list[str], args: argparse.N
                 memory[kind] = pool.apply(peak_memory, (kind, vocab_size, hidden_dim, args))
     steps = {kind: Step(kind, vocab_size, hidden_dim, args) for kind in kinds}
     base, *others = kinds
-    for kind in others:
-        if "bf16" not in kind:
-            check(steps[kind], steps[base])
+    differences = {kind: check(steps[kind], steps[base]) for kind in others}
     times: dict[str, list[float]] = {kind: [] for kind in kinds}
     for step in steps.values():
         step.seconds()
@@ -184,14 +191,16 @@ def compare(vocab_size: int, hidden_dim: int, kinds: list[str], args: argparse.N
     print(
         f"\nvocabulary {vocab_size}, hidden {hidden_dim}, {args.batch_size} x {args.num_tokens} tokens, {args.device}"
     )
-    print(f"{'step':24s} {'ms':>8s} {'tokens/s':>9s}  {'faster by':22s} {'total MB':>9s} {'step MB':>8s}  of theirs")
+    print(f"{'':24s} {'':8s} {'':9s}  {'':22s} {'peak memory, MB, and share of theirs':^30s}")
+    head = f"{'step':24s} {'ms':>8s} {'tokens/s':>9s}  {'faster by':22s}"
+    print(f"{head} {'total':>8s} {'':4s} {'step':>8s} {'':4s}  {'loss off by':>12s}")
     for kind in kinds:
         ratios = [a / b for a, b in zip(times[base], times[kind], strict=True)]
         median = statistics.median(times[kind])
         faster = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}..{max(ratios):.2f}]"
-        total, step = memory[kind]
-        share = f"{total / memory[base][0]:.2f} {step / memory[base][1]:.2f}"
-        print(f"{kind:24s} {1e3 * median:8.1f} {tokens / median:9.0f}  {faster:22s} {total:9.0f} {step:8.0f}  {share}")
+        shares = [f"{peak:8.0f} {peak / whole:4.2f}" for peak, whole in zip(memory[kind], memory[base], strict=True)]
+        line = f"{kind:24s} {1e3 * median:8.1f} {tokens / median:9.0f}  {faster:22s}"
+        print(line, *shares, f" {differences.get(kind, 0.0):12.0e}")
 
 
 def main() -> None:
@@ -204,6 +213,9 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS[1:], help="default: all that the device is fast at")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--num_threads", type=int, default=2, help="on the CPU")
+    parser.add_argument(
+        "--cpu_time", action="store_true", help="count processor time: steadier on a shared machine, with one thread"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.num_threads)
     has_bf16 = args.device == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
