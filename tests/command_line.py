@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from pytorch_lightning import Callback
 from torch import Tensor
 
+from datamodules import MNISTDigitsDataModule
 from skipvae import VAE
 from skipvae.callbacks import ImageGrids, LatentPictures
 from skipvae.cli import main, run
@@ -42,9 +44,16 @@ def resume(*options: str, epochs: int = 1) -> Any:
     return plain(["fit", "--ckpt_path=last", *QUIET, f"--trainer.max_epochs={epochs}", *options])
 
 
+@cache
+def digits(load: Callable[[Any], Any] = MNISTDigitsDataModule.load) -> Any:
+    """The embedded data, read once."""
+    return load(MNISTDigitsDataModule())
+
+
 def plain(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
-    """Runs a command without drawing for TensorBoard, which takes as long as the rest of a tiny run."""
+    """Runs a command without what takes as long as the rest of a tiny run: drawing, and reading the digits again."""
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(MNISTDigitsDataModule, "load", lambda _: digits())
         for pictures in (ImageGrids, LatentPictures):
             for draw in ("draw", "draw_last"):
                 monkeypatch.setattr(pictures, draw, lambda *_: None)

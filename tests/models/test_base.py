@@ -16,6 +16,13 @@ from skipvae.encoders import MLPEncoder
 from skipvae.models import GenerativeModel
 
 NUM_BATCHES = 6
+SETTINGS: dict[str, Any] = {
+    "accelerator": "cpu",
+    "max_epochs": 1,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "log_every_n_steps": 1,
+}
 
 
 class Kept(Logger):
@@ -58,17 +65,8 @@ def batches() -> DataLoader[Any]:
 
 
 def fit(model: pl.LightningModule, folder: Path, ckpt_path: Path | None = None, **options: Any) -> pl.Trainer:
-    settings: dict[str, Any] = {
-        "accelerator": "cpu",
-        "max_epochs": 1,
-        "logger": False,
-        "callbacks": [BestAndLast()],
-        "default_root_dir": folder,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "log_every_n_steps": 1,
-    }
-    trainer = pl.Trainer(**(settings | options))
+    own: dict[str, Any] = {"logger": False, "callbacks": [BestAndLast()], "default_root_dir": folder}
+    trainer = pl.Trainer(**(SETTINGS | own | options))
     trainer.fit(model, batches(), batches(), ckpt_path=ckpt_path)
     return trainer
 
@@ -171,6 +169,16 @@ def test_the_noise_of_a_run_is_a_function_of_its_seed(tmp_path):
 
     assert torch.equal(trained(1), trained(1, waste=7))
     assert not torch.equal(trained(1), trained(2))
+
+
+def test_every_step_has_noise_of_its_own(tmp_path):
+    pl.seed_everything(1)
+    logger, model = Kept(), Scripted(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+    x = torch.ones(4 * NUM_BATCHES, 1, 2, 2)
+    same = DataLoader(TensorDataset(x, x), batch_size=4)
+    pl.Trainer(**SETTINGS, default_root_dir=tmp_path, logger=logger).fit(model, same, same)
+    assert len(set(logger.series("train/reconstruction").values())) == NUM_BATCHES
+    assert len(set(logger.series("train/kl").values())) == 1
 
 
 def test_evaluation_noise_belongs_to_the_batch(tmp_path):
