@@ -2,8 +2,6 @@ import csv
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, Predictio
 from skipvae.cli import USAGE, main
 from skipvae.commands import COMMANDS
 from tests.callbacks.tiny import read_events
-from tests.command_line import CONFIG, QUIET, ROOT, RUN, TINY, contents, error_of, fit, plain
+from tests.command_line import CONFIG, QUIET, RUN, TINY, contents, error_of, fit, plain
 
 TRAINER_COMMANDS = ["fit", "validate", "test", "predict"]
 
@@ -28,13 +26,6 @@ def printed(capsys: pytest.CaptureFixture[str], *args: str) -> str:
         main(list(args))
     assert not exit_.value.code
     return capsys.readouterr().out
-
-
-def in_a_process(*args: str) -> subprocess.CompletedProcess[str]:
-    """`python -m skipvae` in the working folder."""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "skipvae", *args]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=250, check=False)
 
 
 def metrics_of(cli: Any) -> dict[str, float]:
@@ -282,174 +273,3 @@ def test_predict_writes_where_it_is_told_to(tiny_run, tmp_path):
 def test_measuring_needs_a_trained_model(workspace, capsys, command):
     said = error_of(capsys, command, *TINY)
     assert said.startswith(f"skipvae {command} needs a trained model: give --ckpt_path")
-
-
-# -- bad input --------------------------------------------------------------------------------------------------------
-
-BAD_DATA = """
-import torch
-from datamodules import MNISTDigitsDataModule
-
-
-class Wrong(MNISTDigitsDataModule):
-    image_shape = (1, 28, 28)
-
-    def load(self):
-        return type(splits := super().load())(*(s._replace(images=s.images[..., ::2, ::2]) for s in splits))
-
-
-class Small(Wrong):
-    image_shape = (1, 14, 14)
-"""
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["--model.decoder.depth=3"], "depth"),
-        (["--trainer.max_epochz=3"], "max_epochz"),
-        (["--trainer.max_epochs=many"], "max_epochs"),
-        (["--model=skipvae.VAEE"], "VAEE"),
-        (["--model.decoder=skipvae.decoders.MLPDecodr"], "MLPDecodr"),
-        (["--data=datamodules.NoSuchData"], "NoSuchData"),
-        (["--data=nowhere.Data"], "nowhere"),
-        (["--data.batch_size=0"], "batch_size=0 must be at least 1"),
-        (["--data.binarize=sometimes"], "binarize"),
-        (["--config=no_such_file.yaml"], "no_such_file.yaml"),
-        (["--trainer.accelerator=tpu"], "torch_xla"),
-        (["--data=FashionMNISTDataModule", "--data.data_dir=empty", "--data.download=false"], "put train-images-idx3"),
-    ],
-)
-def test_bad_input_is_one_line_and_nothing_is_written(workspace, capsys, args, message):
-    Path("empty").mkdir()
-    before = sorted(workspace.rglob("*"))
-    assert message in error_of(capsys, "fit", *TINY, *args)
-    assert sorted(workspace.rglob("*")) == before
-
-
-def test_an_unknown_key_in_a_config_is_named(workspace, capsys):
-    config = yaml.safe_load(CONFIG.read_text())
-    config["model"]["init_args"]["decoder"]["init_args"]["num_leyers"] = 3
-    Path("typo.yaml").write_text(yaml.safe_dump(config))
-    assert "num_leyers" in error_of(capsys, "fit", "--config", "typo.yaml")
-    Path("typo.yaml").write_text("trainer: {max_epochs: 1\n")
-    assert "line 2, column 1" in error_of(capsys, "fit", "--config", "typo.yaml")
-    assert os.listdir() == ["typo.yaml"]
-
-
-def test_a_corrupt_file_is_named_and_kept(workspace, capsys):
-    raw = Path("data/FashionMNIST/raw")
-    raw.mkdir(parents=True)
-    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
-        (raw / f"{name}-ubyte.gz").write_bytes(b"not what was published")
-    before = contents(workspace)
-    said = error_of(capsys, "fit", *TINY, "--data=FashionMNISTDataModule", "--data.data_dir=data")
-    assert "train-images-idx3-ubyte.gz is damaged" in said
-    assert before.items() <= contents(workspace).items()
-
-
-def test_a_batch_that_the_data_cannot_fill_is_one_line(tiny_run, capsys):
-    before = contents(tiny_run)
-    said = error_of(capsys, "fit", *TINY, "--data.batch_size=201")
-    assert said == "batch_size=201 on 1 process(es) cannot be filled from 200 training examples: use one in 1..200"
-    assert contents(tiny_run) == before
-
-
-def test_without_a_network_it_says_which_files_to_put_where(workspace, capsys, monkeypatch):
-    def no_network(*args: Any, **kwargs: Any) -> None:
-        raise OSError("Network is unreachable")
-
-    monkeypatch.setattr("datamodules.files.urlopen", no_network)
-    said = error_of(capsys, "fit", *TINY, "--data=MNISTDataModule", "--data.data_dir=data")
-    assert "put train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k" in said
-    assert str(workspace / "data/MNIST/raw") in said
-    assert not Path("lightning_logs").exists()
-
-
-def test_images_that_do_not_fit_the_model_are_one_line(workspace, capsys):
-    Path("wrong_data.py").write_text(BAD_DATA)
-    said = error_of(capsys, "fit", *TINY, "--data=wrong_data.Wrong")
-    assert (
-        said == "the images are 1 x 14 x 14 but the model was built for 1 x 28 x 28: set image_shape to match the data"
-    )
-
-
-@pytest.mark.parametrize("command", ["fit", "test"])
-def test_images_that_do_not_fit_a_checkpoint_are_one_line(tiny_run, capsys, command):
-    Path("small_data.py").write_text(BAD_DATA)
-    before = contents(Path("lightning_logs"))
-    said = error_of(capsys, command, "--ckpt_path=last", *QUIET, "--data=small_data.Small")
-    assert "does not fit the model: encoder.layers.0.weight is 8 x 784 there and 8 x 196 here" in said
-    assert contents(Path("lightning_logs")) == before
-
-
-NAN = """
-import math
-from skipvae import VAE
-
-
-class Explodes(VAE):
-    def loss(self, x):
-        terms = super().loss(x)
-        if self.global_step == 6:
-            terms["kl"] = terms["kl"] * math.nan
-            terms["loss"] = terms["kl"] - terms["reconstruction"]
-        return terms
-"""
-
-
-def test_a_loss_that_is_no_number_is_one_line_and_the_last_good_checkpoint_stays(workspace, capsys):
-    Path("explosive.py").write_text(NAN)
-    args = [*TINY, "--model=explosive.Explodes", *(arg for arg in TINY if arg.startswith("--model."))]
-    said = error_of(capsys, "fit", *args, "--trainer.max_epochs=3")
-    assert said.startswith("the kl became nan at step 6: ")
-    saved = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)
-    assert saved["global_step"] == 4
-    assert all(weight.isfinite().all() for weight in saved["state_dict"].values())
-    assert (RUN / "checkpoints/best.ckpt").is_file()
-
-
-def test_our_own_errors_keep_their_traceback(workspace, monkeypatch):
-    def broken(*args: Any) -> None:
-        raise KeyError("a bug")
-
-    monkeypatch.setattr("skipvae.models.VAE.training_step", broken)
-    with pytest.raises(KeyError):
-        main(["fit", *TINY])
-
-
-def test_a_traceback_can_be_had(workspace, monkeypatch):
-    monkeypatch.setenv("SKIPVAE_TRACEBACK", "1")
-    with pytest.raises(ValueError, match="batch_size=0"):
-        main(["fit", *TINY, "--data.batch_size=0"])
-
-
-# -- processes --------------------------------------------------------------------------------------------------------
-
-TWO = ("--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp", *QUIET)
-
-
-def test_two_processes_train_without_unused_parameters(workspace):
-    done = in_a_process("fit", *TINY, *TWO, "--model.decoder.skip=true", "--trainer.max_epochs=1")
-    assert done.returncode == 0, done.stderr[-2000:]
-    saved = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)
-    assert saved["global_step"] == 2  # 200 examples, 2 processes, batches of 50
-    assert os.listdir("lightning_logs/tiny") == ["version_0"]
-
-
-def test_two_processes_measure_what_one_does(tiny_run):
-    settings = ("--ckpt_path=last", "--model.num_importance_samples=3", "--data.eval_batch_size=90")
-    alone = plain(["test", *QUIET, *settings]).model.results
-    done = in_a_process("test", *settings, *TWO)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("test: 500 examples") == 1
-    together = json.loads((tiny_run / "metrics.json").read_text())
-    for name, value in alone.items():
-        assert together[name] == pytest.approx(value, rel=1e-6), name
-
-
-def test_python_m_skipvae_is_the_same(workspace):
-    done = in_a_process("fit", "--config", "nowhere.yaml")
-    assert done.returncode == 2
-    assert done.stderr.startswith("skipvae: error: ")
-    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,149 @@
+"""What a user can mend is one line with exit status 2; nothing that exists is overwritten."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from skipvae.cli import main
+from tests.command_line import CONFIG, QUIET, RUN, TINY, contents, error_of
+
+BAD_DATA = """
+import torch
+from datamodules import MNISTDigitsDataModule
+
+
+class Wrong(MNISTDigitsDataModule):
+    image_shape = (1, 28, 28)
+
+    def load(self):
+        return type(splits := super().load())(*(s._replace(images=s.images[..., ::2, ::2]) for s in splits))
+
+
+class Small(Wrong):
+    image_shape = (1, 14, 14)
+"""
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--model.decoder.depth=3"], "depth"),
+        (["--trainer.max_epochz=3"], "max_epochz"),
+        (["--trainer.max_epochs=many"], "max_epochs"),
+        (["--model=skipvae.VAEE"], "VAEE"),
+        (["--model.decoder=skipvae.decoders.MLPDecodr"], "MLPDecodr"),
+        (["--data=datamodules.NoSuchData"], "NoSuchData"),
+        (["--data=nowhere.Data"], "nowhere"),
+        (["--data.batch_size=0"], "batch_size=0 must be at least 1"),
+        (["--data.binarize=sometimes"], "binarize"),
+        (["--config=no_such_file.yaml"], "no_such_file.yaml"),
+        (["--trainer.accelerator=tpu"], "torch_xla"),
+        (["--data=FashionMNISTDataModule", "--data.data_dir=empty", "--data.download=false"], "put train-images-idx3"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(workspace, capsys, args, message):
+    Path("empty").mkdir()
+    before = sorted(workspace.rglob("*"))
+    assert message in error_of(capsys, "fit", *TINY, *args)
+    assert sorted(workspace.rglob("*")) == before
+
+
+def test_an_unknown_key_in_a_config_is_named(workspace, capsys):
+    config = yaml.safe_load(CONFIG.read_text())
+    config["model"]["init_args"]["decoder"]["init_args"]["num_leyers"] = 3
+    Path("typo.yaml").write_text(yaml.safe_dump(config))
+    assert "num_leyers" in error_of(capsys, "fit", "--config", "typo.yaml")
+    Path("typo.yaml").write_text("trainer: {max_epochs: 1\n")
+    assert "line 2, column 1" in error_of(capsys, "fit", "--config", "typo.yaml")
+    assert os.listdir() == ["typo.yaml"]
+
+
+def test_a_corrupt_file_is_named_and_kept(workspace, capsys):
+    raw = Path("data/FashionMNIST/raw")
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte.gz").write_bytes(b"not what was published")
+    before = contents(workspace)
+    said = error_of(capsys, "fit", *TINY, "--data=FashionMNISTDataModule", "--data.data_dir=data")
+    assert "train-images-idx3-ubyte.gz is damaged" in said
+    assert before.items() <= contents(workspace).items()
+
+
+def test_a_batch_that_the_data_cannot_fill_is_one_line(tiny_run, capsys):
+    before = contents(tiny_run)
+    said = error_of(capsys, "fit", *TINY, "--data.batch_size=201")
+    assert said == "batch_size=201 on 1 process(es) cannot be filled from 200 training examples: use one in 1..200"
+    assert contents(tiny_run) == before
+
+
+def test_without_a_network_it_says_which_files_to_put_where(workspace, capsys, monkeypatch):
+    def no_network(*args: Any, **kwargs: Any) -> None:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("datamodules.files.urlopen", no_network)
+    said = error_of(capsys, "fit", *TINY, "--data=MNISTDataModule", "--data.data_dir=data")
+    assert "put train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k" in said
+    assert str(workspace / "data/MNIST/raw") in said
+    assert not Path("lightning_logs").exists()
+
+
+def test_images_that_do_not_fit_the_model_are_one_line(workspace, capsys):
+    Path("wrong_data.py").write_text(BAD_DATA)
+    said = error_of(capsys, "fit", *TINY, "--data=wrong_data.Wrong")
+    assert (
+        said == "the images are 1 x 14 x 14 but the model was built for 1 x 28 x 28: set image_shape to match the data"
+    )
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_images_that_do_not_fit_a_checkpoint_are_one_line(tiny_run, capsys, command):
+    Path("small_data.py").write_text(BAD_DATA)
+    before = contents(Path("lightning_logs"))
+    said = error_of(capsys, command, "--ckpt_path=last", *QUIET, "--data=small_data.Small")
+    assert "does not fit the model: encoder.layers.0.weight is 8 x 784 there and 8 x 196 here" in said
+    assert contents(Path("lightning_logs")) == before
+
+
+NAN = """
+import math
+from skipvae import VAE
+
+
+class Explodes(VAE):
+    def loss(self, x):
+        terms = super().loss(x)
+        if self.global_step == 6:
+            terms["kl"] = terms["kl"] * math.nan
+            terms["loss"] = terms["kl"] - terms["reconstruction"]
+        return terms
+"""
+
+
+def test_a_loss_that_is_no_number_is_one_line_and_the_last_good_checkpoint_stays(workspace, capsys):
+    Path("explosive.py").write_text(NAN)
+    args = [*TINY, "--model=explosive.Explodes", *(arg for arg in TINY if arg.startswith("--model."))]
+    said = error_of(capsys, "fit", *args, "--trainer.max_epochs=3")
+    assert said.startswith("the kl became nan at step 6: ")
+    saved = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] == 4
+    assert all(weight.isfinite().all() for weight in saved["state_dict"].values())
+    assert (RUN / "checkpoints/best.ckpt").is_file()
+
+
+def test_our_own_errors_keep_their_traceback(workspace, monkeypatch):
+    def broken(*args: Any) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("skipvae.models.VAE.training_step", broken)
+    with pytest.raises(KeyError):
+        main(["fit", *TINY])
+
+
+def test_a_traceback_can_be_had(workspace, monkeypatch):
+    monkeypatch.setenv("SKIPVAE_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="batch_size=0"):
+        main(["fit", *TINY, "--data.batch_size=0"])

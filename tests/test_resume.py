@@ -1,0 +1,170 @@
+"""A run that was stopped, killed or interrupted goes on exactly as if nothing had happened."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from tests.command_line import QUIET, RUN, STEPS_PER_EPOCH, contents, fit, plain, resume
+
+LAST = RUN / "checkpoints" / "last.ckpt"
+BEST = RUN / "checkpoints" / "best.ckpt"
+
+
+def load(path: Path | str) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+def assert_same(a: Any, b: Any, where: str = "") -> None:
+    """Bitwise equality of nested states, with the place of the first difference."""
+    assert type(a) is type(b), where
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), where
+        for index, pair in enumerate(zip(a, b, strict=True)):
+            assert_same(*pair, f"{where}/{index}")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    else:
+        assert a == b, where
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """The same weights, the same state of the optimiser, and the same place in the data."""
+    first, second = load(a), load(b)
+    assert first["global_step"] == second["global_step"]
+    assert first["epoch"] == second["epoch"]
+    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert_same(first[part], second[part], part)
+    assert_same(first["loops"]["fit_loop"]["state_dict"], second["loops"]["fit_loop"]["state_dict"])
+    assert_same(first["skipvae"], second["skipvae"], "skipvae")
+
+
+def val_metrics(cli: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in cli.trainer.callback_metrics.items() if name.startswith("val/")}
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    """Three epochs at one go: the last checkpoint, and the metrics."""
+    folder = tmp_path_factory.mktemp("straight")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        metrics = val_metrics(fit(epochs=3))
+    return folder / LAST, metrics
+
+
+def test_one_epoch_and_two_more_are_three(workspace, straight):
+    fit(epochs=1)
+    resumed = resume(epochs=3)
+    assert_same_run(LAST, straight[0])
+    assert val_metrics(resumed) == straight[1]
+    assert os.listdir("lightning_logs/tiny") == ["version_0"]
+
+
+@pytest.mark.parametrize("stop", [STEPS_PER_EPOCH + 1, 2 * STEPS_PER_EPOCH - 1, 2 * STEPS_PER_EPOCH])
+def test_a_run_that_was_stopped_within_an_epoch_goes_on_exactly(workspace, straight, stop):
+    fit(f"--trainer.max_steps={stop}", epochs=3)
+    assert load(LAST)["global_step"] == stop
+    resumed = resume("--trainer.max_steps=-1", epochs=3)
+    assert_same_run(LAST, straight[0])
+    assert val_metrics(resumed) == straight[1]
+
+
+class StopAt(pl.Callback):
+    """Something happens after a number of steps."""
+
+    def __init__(self, step: int, action: Any) -> None:
+        self.step, self.action = step, action
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step:
+            self.action()
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class KilledError(Exception):
+    """The machine went down."""
+
+
+@pytest.mark.parametrize(("every", "killed", "saved"), [(2, 7, 6), (3, 10, 9), (4, 6, 4)])
+def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint_within_an_epoch(
+    workspace, straight, every, killed, saved
+):
+    def kill() -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(f"--checkpoints.every_n_train_steps={every}", epochs=3, callbacks=[StopAt(killed, kill)])
+    assert load(LAST)["global_step"] == saved
+    resumed = resume("--checkpoints.every_n_train_steps=0", epochs=3)
+    assert_same_run(LAST, straight[0])
+    assert val_metrics(resumed) == straight[1]
+
+
+@pytest.mark.parametrize("step", [6, 2 * STEPS_PER_EPOCH])
+def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(workspace, straight, capsys, step):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit):
+        fit(epochs=3, callbacks=[StopAt(step, interrupt)])
+    assert signal.getsignal(signal.SIGINT) is before
+    assert f"To go on from step {step}: skipvae fit --ckpt_path {LAST}\n" in capsys.readouterr().out
+    assert load(LAST)["global_step"] == step
+    resumed = resume(epochs=3)
+    assert_same_run(LAST, straight[0])
+    assert val_metrics(resumed) == straight[1]
+
+
+def test_ctrl_c_twice_stops_at_once(workspace):
+    def twice() -> None:
+        interrupt()
+        interrupt()
+        raise AssertionError("should have stopped")
+
+    with pytest.raises(SystemExit):
+        fit(epochs=3, callbacks=[StopAt(2, twice)])
+    assert not LAST.exists()
+
+
+def test_last_is_the_last_epoch_even_if_it_was_not_the_best(workspace):
+    cli = fit("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0", epochs=3)  # so nothing gets better
+    assert load(BEST)["global_step"] == STEPS_PER_EPOCH
+    assert load(LAST)["global_step"] == 3 * STEPS_PER_EPOCH
+    assert cli.trainer.checkpoint_callback.last_model_path == str(LAST)
+
+
+def test_resuming_a_finished_run_changes_nothing(workspace):
+    fit(epochs=2)
+    before = contents(RUN / "checkpoints")
+    resume(epochs=2)
+    assert contents(RUN / "checkpoints") == before
+
+
+def test_resuming_remembers_what_is_best(workspace):
+    fit(epochs=1)
+    best, content = BEST.read_bytes(), load(LAST)
+    scores = next(state["best_k_models"] for name, state in content["callbacks"].items() if "BestAndLast" in name)
+    scores[next(iter(scores))] = torch.tensor(0.0)  # as if the run had once been perfect
+    torch.save(content, LAST)
+    resume(epochs=2)
+    assert BEST.read_bytes() == best
+    assert load(LAST)["global_step"] == 2 * STEPS_PER_EPOCH
+
+
+def test_a_run_goes_on_where_its_folder_was_moved_to(workspace, straight):
+    fit(epochs=1)
+    os.rename("lightning_logs", "elsewhere")
+    plain(["fit", "--ckpt_path=elsewhere/tiny/version_0/checkpoints/last.ckpt", *QUIET, "--trainer.max_epochs=3"])
+    assert_same_run(Path("elsewhere/tiny/version_0/checkpoints/last.ckpt"), straight[0])
+    assert not Path("lightning_logs").exists()
