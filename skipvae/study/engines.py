@@ -29,7 +29,7 @@ def run_processes(points: Sequence[Point], command: Sequence[str], jobs: int) ->
         while waiting or running:
             while waiting and devices:
                 point, device = waiting.pop(0), devices.pop(0)
-                running[device] = point, _start([*command, point.name], _environment(device, jobs), point.folder)
+                running[device] = point, _start([*command, point.name], environment_of(device, jobs), point.folder)
             time.sleep(0.1)
             for device, (point, process) in list(running.items()):
                 if process.poll() is not None:
@@ -50,7 +50,7 @@ def _start(command: list[str], environment: dict[str, str], folder: Path) -> "su
         )
 
 
-def _environment(index: int, jobs: int) -> dict[str, str]:
+def environment_of(index: int, jobs: int) -> dict[str, str]:
     """The environment of the index-th of the processes that run at the same time."""
     settings = dict(os.environ)
     given = settings.get("CUDA_VISIBLE_DEVICES")
@@ -95,9 +95,14 @@ def run_cluster(
     executor.update_parameters(name=folder.parent.name, **options)
     with executor.batch():
         jobs = [executor.submit(ClusterJob([*command, point.name])) for point in points]
-    for point, job in zip(points, jobs, strict=True):
-        failure = job.exception()  # waits
-        note_death(point, 1 if failure is not None else job.result())
+    try:
+        for point, job in zip(points, jobs, strict=True):
+            failure = job.exception()  # waits
+            note_death(point, 1 if failure is not None else job.result())
+    except KeyboardInterrupt:
+        for job in jobs:
+            job.cancel(check=False)
+        raise
 
 
 class ClusterJob:

@@ -31,6 +31,8 @@ def caption(table: Table) -> str:
     parts = [f"Test split, nats per example; ± is the {table.spread}"]
     if any("≤" in metric.title for metric in table.metrics):
         parts.append("MI can be at most ln of the number of test examples")
+    if any("kl" not in row.cells for row in table.rows):
+        parts.append("without z the ELBO is the log-likelihood itself")
     if any(cell.best for row in table.rows for cell in row.cells.values()):
         parts.append(f"marked where the best exceeds the noise of the seeds (Welch's t test, {SIGNIFICANCE:.0%})")
     return "; ".join(parts) + "."

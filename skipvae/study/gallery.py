@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from torch import Tensor
@@ -114,9 +115,11 @@ def latent_space(spaces: Sequence[tuple[str, Tensor, Tensor | None]]) -> Figure:
         if xy.shape[1] > 2:
             xy = PCA(2).fit_transform(xy)
             axis.set(xlabel="first principal component", ylabel="second")
-        for value in [None] if label is None else sorted(set(label.tolist())):
+        values = [None] if label is None else sorted(set(label.tolist()))
+        colours = colormaps["tab10" if len(values) <= 10 else "nipy_spectral"].resampled(len(values))
+        for index, value in enumerate(values):
             chosen = xy if label is None else xy[label.numpy() == value]
-            points = axis.scatter(chosen[:, 0], chosen[:, -1], s=4, alpha=0.7, linewidths=0)
+            points = axis.scatter(chosen[:, 0], chosen[:, -1], s=4, alpha=0.7, linewidths=0, color=colours(index))
             legend.setdefault(str(value), points)
         axis.set_title(title, fontsize="medium")
     if 1 < len(legend) <= 10:
