@@ -14,6 +14,7 @@ from skipvae.study.plots import plots
 from skipvae.study.quotes import quotes
 from skipvae.study.record import Record
 from skipvae.study.table import Results, Table, tabulate
+from skipvae.study.trained import Trained
 from skipvae.study.watch import open_console
 
 
@@ -48,10 +49,11 @@ def report(study: Study, output: str | None = None, partial: bool = False, mixed
     console.print(formats.terminal(table, study.about or study.name))
     pictures: list[str] = []
     done = [point for point in study.points if point.name in results]
-    for name, figure in (*plots(study, table, results), *gallery(study, done)):
+    trained = Trained()
+    for name, figure in (*plots(study, table, results), *gallery(study, done, trained)):
         save(figure, folder / name)
         pictures.append(name)
-    said = quotes(study, done)
+    said = quotes(study, done, trained)
     if said:
         console.print(said, markup=False, highlight=False, soft_wrap=True)
     (folder / "table.csv").write_text(formats.comma_separated(table), encoding="utf-8")

@@ -112,13 +112,14 @@ def test_killed_and_called_again_gives_the_same_table(
     assert table() == undisturbed
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(write_study: WriteStudy) -> None:
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_how_to_go_on(write_study: WriteStudy, kind: signal.Signals) -> None:
     file = write_study(overrides={"trainer.max_epochs": 400})
     process = subprocess.Popen(
         command("run", file), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     wait_until_training(process, LOGS / "VAE-seed1")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(kind)
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 130
     assert f"To go on: skipvae study run {file}" in output
