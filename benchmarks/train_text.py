@@ -16,10 +16,10 @@ counts weights and Adam's two moments, "step" what comes on top of those.
 import argparse
 import gc
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -160,13 +160,19 @@ def peak_memory(kind: str, vocab_size: int, hidden_dim: int, args: argparse.Name
     else:
         torch.set_num_threads(args.num_threads)
         Step(kind, 100, 16, args).seconds()  # loads the libraries
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        before = peak_resident()
     step = Step(kind, vocab_size, hidden_dim, args)
     step.seconds(), step.seconds()
     cuda = args.device == "cuda"
-    peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = torch.cuda.max_memory_allocated() if cuda else peak_resident()
     state = 3 * sum(p.numel() * p.element_size() for p in step.model.parameters())
     return (peak - before) / 1e6, (peak - before - state) / 1e6
+
+
+def peak_resident() -> int:
+    """Bytes; from Linux's own record, since `ru_maxrss` of a new process counts that of its parent."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) * 1024
 
 
 def compare(vocab_size: int, hidden_dim: int, kinds: list[str], args: argparse.Namespace) -> None:
