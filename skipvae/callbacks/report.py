@@ -129,6 +129,10 @@ def table(results: Mapping[str, Any], stage: str, num_importance_samples: int | 
         "nll": f"-log p(x) at most ({num_importance_samples} samples of z)",
         "ppl": "perplexity per token, lower is better",
         "amortization_gap": "what the steps of inference add to the encoder's ELBO",
+        "probe_accuracy": f"labels told by a linear probe of the means (guess {results.get('majority_share', 0):.2f})",
+        "knn_accuracy": "the same by the 10 nearest neighbours",
+        "nmi": "labels and clusters of the means: normalised mutual information",
+        "ari": "labels and clusters of the means: adjusted Rand index",
         "diverged": "examples whose inference went back to its best step",
     }
     for name, meaning in meanings.items():

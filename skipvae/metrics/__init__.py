@@ -9,6 +9,7 @@ from skipvae.metrics.mutual_information import (
     log_aggregated_posterior,
     mutual_information,
 )
+from skipvae.metrics.representation import Representation, RepresentationScores, representation_scores
 
 __all__ = [
     "ActiveUnits",
@@ -18,9 +19,12 @@ __all__ = [
     "Moments",
     "MutualInformation",
     "MutualInformationEstimate",
+    "Representation",
+    "RepresentationScores",
     "active_units",
     "log_aggregated_posterior",
     "moments",
     "mutual_information",
     "posterior_mean_variances",
+    "representation_scores",
 ]

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from skipvae.metrics import ActiveUnits, DatasetMean, KLPerDimension, MutualInformation
+from skipvae.metrics import ActiveUnits, DatasetMean, KLPerDimension, MutualInformation, Representation
 from skipvae.objective import Elbo
 from skipvae.posterior import DiagonalGaussian
 
@@ -70,7 +70,8 @@ class Evaluation(LikelihoodEvaluation):
         self.active_units = ActiveUnits(active_threshold)
         self.active_threshold = active_threshold
         self.elbo_per_step, self.diverged = DatasetMean(), DatasetMean()
-        self._with_refinement = False
+        self.representation = Representation()
+        self._with_refinement = self._with_labels = False
 
     def update_latents(self, posterior: DiagonalGaussian, z: Tensor, terms: Elbo) -> None:
         """Takes in q(z|x) of a batch, one z (B, K) drawn from it, and the ELBO by that z."""
@@ -86,19 +87,29 @@ class Evaluation(LikelihoodEvaluation):
         self.elbo_per_step.update(elbo_per_step)
         self.diverged.update(diverged.double())
 
+    def update_labels(self, mean: Tensor, label: Tensor) -> None:
+        """Takes in the posterior means (B, K) and the labels (B,) of a batch."""
+        self._with_labels = True
+        self.representation.update(mean, label)
+
     def reset(self) -> None:
         """Forgets what was taken in."""
-        self._with_refinement = False
+        self._with_refinement = self._with_labels = False
         super().reset()
 
     def compute(self) -> dict[str, Any]:
-        """As above, and lists with one entry per latent dimension; where steps were made, what they gained."""
+        """As above, and lists with one entry per latent dimension.
+
+        Where steps of inference were made, what they gained; where there are labels, what the means tell of them.
+        """
         information = self.mutual_information.estimate()
         results = super().compute()
         if self._with_refinement:
             curve = self.elbo_per_step.compute().tolist()
             results["elbo_per_step"], results["amortization_gap"] = curve, curve[-1] - curve[0]
             results["diverged"] = round(float(self.diverged.compute()) * results["num_examples"])
+        if self._with_labels:
+            results |= self.representation.compute()
         return results | {
             "reconstruction": float(self.reconstruction.compute()),
             "kl": float(self.kl.compute()),

@@ -42,7 +42,11 @@ class VAE(GenerativeModel):
         (torch.Size([3]), torch.Size([3]), torch.Size([4, 1, 28, 28]))
     """
 
-    logged = (*GenerativeModel.logged, "amortization_gap", "diverged")
+    logged = (
+        *GenerativeModel.logged,
+        *("amortization_gap", "diverged"),
+        *("probe_accuracy", "knn_accuracy", "nmi", "ari"),
+    )
 
     def __init__(
         self,
@@ -167,10 +171,12 @@ class VAE(GenerativeModel):
         self._measure(batch[0], num_importance_samples=0)
 
     def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        """As in validation, and the importance-weighted likelihood."""
-        self._measure(batch[0], self.num_importance_samples)
+        """As in validation, and the importance-weighted likelihood, and what the posterior means tell of labels."""
+        posterior = self._measure(batch[0], self.num_importance_samples)
+        if len(batch) > 1:
+            self.evaluation.update_labels(posterior.mean, batch[1])
 
-    def _measure(self, x: Tensor, num_importance_samples: int) -> None:
+    def _measure(self, x: Tensor, num_importance_samples: int) -> DiagonalGaussian:
         inferred = self._inferred(x)
         posterior = inferred.posterior
         z = posterior.rsample()
@@ -182,6 +188,7 @@ class VAE(GenerativeModel):
         self.evaluation.update_latents(posterior, z, terms)
         if inferred.elbo_per_step is not None and inferred.diverged is not None:
             self.evaluation.update_refinement(inferred.elbo_per_step, inferred.diverged)
+        return posterior
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
         """The posterior of a batch (x, label, id): mean and logvar (B, K), label and id (B,)."""

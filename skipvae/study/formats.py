@@ -28,12 +28,15 @@ def _numbers(table: Table, row: Row, show: Callable[[Cell, Metric], str]) -> lis
 
 def caption(table: Table) -> str:
     """How to read the table."""
-    parts = [f"Test split, nats per example; ± is the {table.spread}"]
+    unit = "nats per example"
+    if all(metric.of_labels for metric in table.metrics):
+        unit = "labels told from the posterior means by 5-fold cross-validation, and k-means clusters beside them"
+    parts = [f"Test split, {unit}; ± is the {table.spread}"]
     if any("≤" in metric.title for metric in table.metrics):
         parts.append("MI can be at most ln of the number of test examples")
     if any("kl" not in row.cells for row in table.rows):
         parts.append("without z the ELBO is the log-likelihood itself")
-    if any(cell.best for row in table.rows for cell in row.cells.values()):
+    if any(row.cells[m.key].best for row in table.rows for m in table.metrics if m.key in row.cells):
         parts.append(f"marked where the best exceeds the noise of the seeds (Welch's t test, {SIGNIFICANCE:.0%})")
     return "; ".join(parts) + "."
 

@@ -46,7 +46,8 @@ def report(study: Study, output: str | None = None, partial: bool = False, mixed
     folder = Path(output) if output else study.folder / "report"
     folder.mkdir(parents=True, exist_ok=True)
     console = open_console()
-    console.print(formats.terminal(table, study.about or study.name))
+    for title, part in zip((study.about or study.name, "What the labels say of z."), table.parts(), strict=False):
+        console.print(formats.terminal(part, title))
     pictures: list[str] = []
     done = [point for point in study.points if point.name in results]
     trained = Trained()
@@ -57,7 +58,7 @@ def report(study: Study, output: str | None = None, partial: bool = False, mixed
     if said:
         console.print(said, markup=False, highlight=False, soft_wrap=True)
     (folder / "table.csv").write_text(formats.comma_separated(table), encoding="utf-8")
-    (folder / "table.tex").write_text(formats.latex(table), encoding="utf-8")
+    (folder / "table.tex").write_text("\n".join(map(formats.latex, table.parts())), encoding="utf-8")
     page = "\n".join(filter(None, [page_of(study, table, results, records, pictures), said]))
     (folder / "report.md").write_text(page, encoding="utf-8")
     console.print(_where(study, folder, pictures), soft_wrap=True)
@@ -116,6 +117,7 @@ def page_of(
         "code": f"skipvae {known('skipvae')}, commit {known('commit') or 'unknown'}, torch {known('torch')}",
     }
     lines = [f"# {study.name}", "", study.about, "", *(f"- {name}: {text}" for name, text in facts.items()), ""]
-    lines += [formats.markdown(table), formats.caption(table), ""]
+    for part in table.parts():
+        lines += [formats.markdown(part), formats.caption(part), ""]
     lines += [f"![{name}]({name}.png)\n" for name in pictures]
     return "\n".join(lines)

@@ -22,12 +22,14 @@ class Metric(NamedTuple):
         title: in the table.
         digits: after the decimal point; more where the spread would else be lost.
         better: +1 if larger is better, -1 if smaller is, 0 if neither can be said.
+        of_labels: whether it is about what the labels of the data say.
     """
 
     key: str
     title: str
     digits: int
     better: int = 0
+    of_labels: bool = False
 
 
 METRICS = (
@@ -39,6 +41,10 @@ METRICS = (
     Metric("nll", "NLL", 1, better=-1),
     Metric("ppl", "PPL", 1, better=-1),
     Metric("seconds", "seconds", 0),
+    Metric("probe_accuracy", "linear probe", 3, better=1, of_labels=True),
+    Metric("knn_accuracy", "10 neighbours", 3, better=1, of_labels=True),
+    Metric("nmi", "k-means NMI", 3, better=1, of_labels=True),
+    Metric("ari", "k-means ARI", 3, better=1, of_labels=True),
 )
 
 SIGNIFICANCE = 0.05
@@ -112,6 +118,13 @@ class Table:
     rows: tuple[Row, ...]
     spread: str
 
+    def parts(self) -> "list[Table]":
+        """Tables that are narrow enough to read: how well the data is modelled, and what the labels say of z."""
+        model = replace(self, metrics=tuple(metric for metric in self.metrics if not metric.of_labels))
+        labels = tuple(metric for metric in self.metrics if metric.of_labels)
+        told = tuple(row for row in self.rows if any(metric.key in row.cells for metric in labels))
+        return [model, replace(self, metrics=labels, rows=told)] if told else [model]
+
 
 def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
     """The table of the runs that have results.
@@ -155,6 +168,9 @@ def _title(metric: Metric, results: Sequence[Results]) -> str:
         return f"MI ≤ {ceilings.pop():.2f}"
     if metric.key == "au" and len(units) == 1:
         return f"AU of {units.pop()}"
+    guess = {round(result["majority_share"], 2) for result in results if result.get("majority_share") is not None}
+    if metric.key == "probe_accuracy" and len(guess) == 1:
+        return f"linear probe (guess {guess.pop():.2f})"
     return metric.title
 
 

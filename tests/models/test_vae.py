@@ -264,3 +264,18 @@ def test_predictions_are_posteriors(images):
     assert torch.equal(found["logvar"], posterior.logvar)
     assert found["label"] is label
     assert found["id"] is identity
+
+
+def test_labels_are_told_in_tests_only(images):
+    """Where there are labels, `test` says what the posterior means tell of them, and validation does not ask."""
+    model = mlp(num_importance_samples=0)
+    labels = (images.sum((1, 2, 3)) > 8).long()
+    model.evaluation.reset()
+    model.validation_step((images, labels), 0)
+    assert "nmi" not in model.evaluation.compute()
+    model.test_step((images, labels), 0)
+    found = model.evaluation.compute()
+    assert {"probe_accuracy", "knn_accuracy", "nmi", "ari", "majority_share"} <= found.keys()
+    model.evaluation.reset()
+    model.test_step((images, torch.full_like(labels, -1)), 0)
+    assert "nmi" not in model.evaluation.compute()
