@@ -48,12 +48,14 @@ class Report(Callback):
         if trainer.state.fn == TrainerFn.VALIDATING and trainer.is_global_zero:
             self._print(trainer, pl_module, "validation")
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Prints the table and writes metrics.json."""
         seconds = perf_counter() - self._begin
         folder = trainer.log_dir  # asks all processes, so it stands before the test for the first one
         if not trainer.is_global_zero:
             return
+        truth = getattr(getattr(trainer, "datamodule", None), "truth", {})  # data made by a process that is known
+        pl_module.results.update({f"true_{name}": value for name, value in truth.items()})
         self._print(trainer, pl_module, "test")
         if folder is not None and trainer.loggers and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             path = Path(folder) / "metrics.json"
@@ -127,6 +129,8 @@ def table(results: Mapping[str, Any], stage: str, num_importance_samples: int | 
         "aggregated_kl": "KL(q(z) || p(z)), all x taken together",
         "au": f"active units of {num_units} (variance above {results.get('au_threshold', 0):g})",
         "nll": f"-log p(x) at most ({num_importance_samples} samples of z)",
+        "true_mi": "mutual information in the process that made the data",
+        "true_nll": "-log p(x) of that process",
         "ppl": "perplexity per token, lower is better",
         "amortization_gap": "what the steps of inference add to the encoder's ELBO",
         "probe_accuracy": f"labels told by a linear probe of the means (guess {results.get('majority_share', 0):.2f})",

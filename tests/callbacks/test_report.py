@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import pytorch_lightning as pl
@@ -89,3 +89,16 @@ def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
 def test_table_shows_what_there_is() -> None:
     assert table({"nll": 90.0, "num_examples": 3}, "test", 10).row_count == 1
     assert table({"elbo": -90.0, "ppl": 12.0, "num_examples": 3}, "test").row_count == 2
+
+
+def test_what_is_known_of_the_data_stands_beside_what_was_measured(tmp_path: Path, capsys: Any) -> None:
+    class Known(pl.LightningDataModule):
+        truth: ClassVar[dict[str, float]] = {"mi": 1.25, "mi_stderr": 0.5}
+
+        def test_dataloader(self) -> Any:
+            return make_loader()
+
+    make_trainer(tmp_path, Report()).test(make_model(), Known(), verbose=False)
+    record = json.loads((tmp_path / "run/version_0/metrics.json").read_text())
+    assert (record["true_mi"], record["true_mi_stderr"]) == (1.25, 0.5)
+    assert "1.250 ± 0.500" in capsys.readouterr().out
