@@ -1,8 +1,9 @@
 """Decoders: (x, z) -> log p(x|z), and samples."""
 
 from skipvae.decoders.base import Decoder, ImageDecoder
+from skipvae.decoders.gaussian import GaussianMLPDecoder
 from skipvae.decoders.lstm import LSTMDecoder
 from skipvae.decoders.mlp import MLPDecoder
 from skipvae.decoders.pixelcnn import GatedPixelCNNDecoder
 
-__all__ = ["Decoder", "GatedPixelCNNDecoder", "ImageDecoder", "LSTMDecoder", "MLPDecoder"]
+__all__ = ["Decoder", "GatedPixelCNNDecoder", "GaussianMLPDecoder", "ImageDecoder", "LSTMDecoder", "MLPDecoder"]
