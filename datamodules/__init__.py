@@ -5,12 +5,15 @@ from datamodules.images import ImageDataModule
 from datamodules.mnist import FashionMNISTDataModule, MNISTDataModule, MNISTDigitsDataModule
 from datamodules.omniglot import OmniglotDataModule
 from datamodules.sentences import SentenceDataModule
+from datamodules.synthetic import LinearGaussianDataModule, LSTMCorpusDataModule
 from datamodules.text import TextDataModule
 from datamodules.verses import VersesDataModule
 
 __all__ = [
     "FashionMNISTDataModule",
     "ImageDataModule",
+    "LSTMCorpusDataModule",
+    "LinearGaussianDataModule",
     "MNISTDataModule",
     "MNISTDigitsDataModule",
     "OmniglotDataModule",

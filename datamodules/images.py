@@ -78,6 +78,10 @@ class ImageDataModule(LightningDataModule):
         """Read the splits, grey, from files that are there by now. Runs on every process."""
         raise NotImplementedError
 
+    def scale(self, images: Tensor) -> Tensor:
+        """What the model sees of stored images (B, C, H, W)."""
+        return images / 255
+
     def setup(self, stage: str | None = None) -> None:
         if self.splits is not None:
             return
@@ -104,7 +108,7 @@ class ImageDataModule(LightningDataModule):
             return examples.images
 
         def fetch(index: Tensor, epoch: int) -> tuple[Tensor, ...]:
-            return images_of(epoch).index_select(0, index) / 255, examples.labels.index_select(0, index)
+            return self.scale(images_of(epoch).index_select(0, index)), examples.labels.index_select(0, index)
 
         if getattr(self.trainer, "overfit_batches", 0):  # Lightning promises the same batches in each epoch then
             return InMemoryLoader(fetch, SequentialBatches(size, self.batch_size, *self._process, device=device))
@@ -123,7 +127,7 @@ class ImageDataModule(LightningDataModule):
         images, labels = self._on_device(split)
 
         def fetch(index: Tensor, epoch: int) -> tuple[Tensor, ...]:
-            batch = images.index_select(0, index) / 255, labels.index_select(0, index)
+            batch = self.scale(images.index_select(0, index)), labels.index_select(0, index)
             return (*batch, index) if with_ids else batch
 
         batches = SequentialBatches(len(labels), self.eval_batch_size, *self._process, device=labels.device)

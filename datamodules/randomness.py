@@ -28,6 +28,9 @@ class Stream(IntEnum):
     VAL_PIXELS = 3
     TEST_PIXELS = 4
     BUCKETS = 5
+    LATENTS = 6
+    NOISE = 7
+    WEIGHTS = 8
 
 
 def _shift_right(words: Tensor, bits: int) -> Tensor:
@@ -61,6 +64,27 @@ def random_words(*counters: int | Tensor) -> Tensor:
     for counter in counters:
         words = _mix(words + (torch.as_tensor(counter) + 1) * _STEP)
     return words
+
+
+def uniform(*counters: int | Tensor) -> Tensor:
+    """Numbers strictly between 0 and 1, float64; for the counters see `random_words`.
+
+    Example:
+        >>> uniform(7, torch.arange(3)).shape
+        torch.Size([3])
+    """
+    return (_shift_right(random_words(*counters), 12).double() + 0.5) * 2.0**-52
+
+
+def normal(*counters: int | Tensor) -> Tensor:
+    """Standard normal numbers, float64; for the counters see `random_words`.
+
+    Example:
+        >>> normal(7, torch.arange(3)).shape
+        torch.Size([3])
+    """
+    numbers: Tensor = torch.special.ndtri(uniform(*counters))
+    return numbers
 
 
 def permutation(size: int, *counters: int, device: torch.device | str = "cpu") -> Tensor:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.randomness import Stream, permutation, random_words
+from datamodules.randomness import Stream, normal, permutation, random_words, uniform
 
 
 def splitmix64(state: int) -> int:
@@ -66,3 +66,22 @@ def test_a_gpu_gives_the_same_words_and_orders():
     counters = torch.arange(10_000)
     assert random_words(1, 2, counters.cuda()).cpu().equal(random_words(1, 2, counters))
     assert permutation(10_000, 7, device="cuda").cpu().equal(permutation(10_000, 7))
+
+
+def test_numbers_are_uniform_and_normal():
+    n = 100_000
+    for numbers, distribution in [
+        (uniform(1, torch.arange(n)), torch.distributions.Uniform(0.0, 1.0)),
+        (normal(1, torch.arange(n)), torch.distributions.Normal(0.0, 1.0)),
+    ]:
+        assert numbers.dtype == torch.float64
+        observed = distribution.cdf(numbers.sort().values)
+        expected = (torch.arange(n) + 0.5) / n
+        assert (observed - expected).abs().max() < 2.2 / n**0.5  # Kolmogorov: exceeded with probability 1e-4
+
+
+def test_the_ends_of_the_interval_are_out_of_reach(monkeypatch):
+    words = torch.tensor([0, -1])  # the smallest and the largest, as unsigned numbers
+    monkeypatch.setattr("datamodules.randomness.random_words", lambda *counters: words)
+    assert [float(number) for number in uniform()] == [2.0**-53, 1 - 2.0**-53]
+    assert normal().isfinite().all()
