@@ -54,9 +54,9 @@ class LinearGaussianDataModule(ImageDataModule):
     def __init__(
         self,
         image_shape: Sequence[int] = (1, 4, 4),
-        signal_to_noise: Sequence[float] = (15.0, 8.0, 3.0, 1.0),
+        signal_to_noise: Sequence[float] = (8.0, 4.0, 2.0, 1.0),
         noise: float = 1.0,
-        sizes: Sequence[int] = (10_000, 2_000, 5_000),
+        sizes: Sequence[int] = (10_000, 2_000, 10_000),
         data_seed: int = 0,
         **kwargs: Any,
     ) -> None:

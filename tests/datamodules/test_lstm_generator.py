@@ -23,12 +23,13 @@ def test_it_is_the_lstm_of_the_textbooks():
     hidden, _ = lstm(inputs, ((z @ weights.initial).tanh().view(1, 1, 6), torch.zeros(1, 1, 6).double()))
     log_probs = (hidden[0] @ weights.output).log_softmax(-1)
     expected = log_probs[torch.arange(3), torch.tensor([1, 4, 2])].sum()
-    torch.testing.assert_close(SMALL.log_prob(torch.tensor([[1, 4, 2]]), z.unsqueeze(0))[0, 0], expected)
+    torch.testing.assert_close(SMALL.log_prob(torch.tensor([[1, 4, 2]]), z.unsqueeze(0))[0], expected)
 
 
 def test_probabilities_of_all_sentences_sum_to_one():
     z = torch.randn(7, 2, dtype=torch.double, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(SMALL.log_prob(ALL, z).logsumexp(0), torch.zeros(7).double(), atol=1e-12, rtol=0)
+    log_prob = SMALL.log_prob(ALL.repeat(7, 1), z.repeat_interleave(125, 0)).view(7, 125)
+    torch.testing.assert_close(log_prob.logsumexp(1), torch.zeros(7).double(), atol=1e-12, rtol=0)
     truth = SMALL.truth(ALL)
     assert float(truth.log_likelihood.logsumexp(0)) == pytest.approx(0, abs=1e-5)
 
@@ -45,8 +46,7 @@ def test_sentences_follow_their_probabilities():
 
 def test_each_sentence_fits_its_own_z():
     words, z, component = SMALL.draw(20_000)
-    own = SMALL.log_prob(words[:500], z[:500]).diagonal().mean()
-    other = SMALL.log_prob(words[:500], z[500:1000]).diagonal().mean()
+    own, other = SMALL.log_prob(words, z).mean(), SMALL.log_prob(words, z.roll(1, 0)).mean()
     assert own > other + 0.1
     assert ((z - MEANS[component]).std(0) / WIDTH - 1).abs().max() < 5 / 40_000**0.5
     assert (torch.bincount(component) / 20_000 - 0.25).abs().max() < 5 * (0.1875 / 20_000) ** 0.5
@@ -64,19 +64,20 @@ def test_information_is_the_gap_between_likelihoods():
     rows = words @ torch.tensor([25, 5, 1])
     truth = SMALL.truth(ALL)
     exact = float((truth.log_likelihood.exp() * truth.information).sum())
-    log_prob = torch.cat([SMALL.log_prob(w, c).diagonal() for w, c in zip(words.split(25), z.split(25), strict=True)])
-    pairs = log_prob - truth.log_likelihood[rows]
+    pairs = SMALL.log_prob(words, z) - truth.log_likelihood[rows]
     for estimate in (pairs, truth.information[rows]):
         assert abs(float(estimate.mean()) - exact) < 4 * float(estimate.std()) / 20_000**0.5
     assert truth.information[rows].std() < pairs.std()  # z is integrated out
 
 
-def test_a_finer_grid_changes_nothing():
-    words = LSTMGenerator(num_words=50, hidden_dim=16, output_range=2.0).draw(8).words
+def test_a_finer_mesh_changes_nothing():
     generator = LSTMGenerator(num_words=50, hidden_dim=16, output_range=2.0)
-    coarse, fine = generator.truth(words, 40), generator.truth(words, 80)
-    torch.testing.assert_close(coarse.log_likelihood, fine.log_likelihood, atol=1e-4, rtol=0)
-    torch.testing.assert_close(coarse.information, fine.information, atol=1e-3, rtol=0)
+    words = generator.draw(4).words
+    expected = generator.truth(words, num_cells=120, mesh=1)
+    for num_cells, mesh, tolerance in [(24, 3, 2e-3), (48, 3, 1e-4)]:
+        found = generator.truth(words, num_cells, mesh)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, atol=tolerance, rtol=0)
 
 
 def test_sentences_depend_on_seed_and_counters_alone():
