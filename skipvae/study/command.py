@@ -48,11 +48,12 @@ def main(args: list[str], launch: Launch) -> None:
         "--cluster_options", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit, such as timeout_min=600"
     )
     commands.choices["report"].add_argument("--partial", action="store_true", help="leave out runs that are missing")
+    commands.choices["report"].add_argument("--page", help="also write the study into this Markdown page of results")
     options = parser.parse_args(args)
     study = read_study(options.file)
     if options.command == "report":
         checks.check_configs(study, checks.resolve(study, launch))
-        report(study, options.output, options.partial, options.mixed)
+        report(study, options.output, options.partial, options.mixed, options.page)
     else:
         run(study, options, launch)
 

@@ -75,6 +75,7 @@ class Study:
         path: the file.
         name: of the study, and of its folder below `lightning_logs`.
         about: what it is to show; may be empty.
+        remarks: what readers of its results should know; may be empty.
         models: the rows, in the order of the file.
         quantities: what is varied.
         seeds: of every row and value.
@@ -84,6 +85,7 @@ class Study:
     path: Path
     name: str
     about: str
+    remarks: str
     models: tuple[str, ...]
     quantities: tuple[Quantity, ...]
     seeds: tuple[int, ...]
@@ -113,7 +115,7 @@ def read_study(path: str | Path) -> Study:
         {'model.decoder.skip': True}
     """
     path = Path(path)
-    fields = Fields(path, load_yaml(path), {"name", "about", "base", "overrides", "models", "vary", "seeds"})
+    fields = Fields(path, load_yaml(path), {"name", "about", "remarks", "base", "overrides", "models", "vary", "seeds"})
     name = safe_name(fields.text("name", path.stem))
     quantities = tuple(_quantity(label, fields.part("vary", label)) for label in fields.mapping("vary"))
     models = {label: fields.part("models", label) for label in fields.mapping("models")}
@@ -138,7 +140,8 @@ def read_study(path: str | Path) -> Study:
     name_of_two, count = Counter(point.name for point in points).most_common(1)[0]
     if count > 1:
         fields.fail(f"two points would be called {name_of_two}: rename a model, or remove a repeated value or seed")
-    return Study(path, name, fields.text("about", ""), tuple(models), quantities, tuple(seeds), tuple(points))
+    texts = fields.text("about", ""), fields.text("remarks", "").strip()
+    return Study(path, name, *texts, tuple(models), quantities, tuple(seeds), tuple(points))
 
 
 def _quantity(name: str, given: Fields) -> Quantity:

@@ -1,24 +1,31 @@
 """The report of a study: a table in four formats and pictures, all from the run folders; nothing is trained."""
 
 import json
-from collections.abc import Mapping
+import shutil
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from skipvae.study import checks, formats
+from skipvae.study.findings import findings
 from skipvae.study.gallery import gallery
+from skipvae.study.page import put_on_page, section
 from skipvae.study.plan import Study
 from skipvae.study.plots import plots
 from skipvae.study.quotes import quotes
 from skipvae.study.record import Record
-from skipvae.study.table import Results, Table, tabulate
+from skipvae.study.table import Results, tabulate
 from skipvae.study.trained import Trained
 from skipvae.study.watch import open_console
 
+ON_PAGES = ("by_", "kl_per_dimension", "latent_space", "images")
+"""How the names of those pictures begin that a page of several studies shows."""
 
-def report(study: Study, output: str | None = None, partial: bool = False, mixed: bool = False) -> None:
+
+def report(
+    study: Study, output: str | None = None, partial: bool = False, mixed: bool = False, page: str | None = None
+) -> None:
     """Prints the table of a study, and writes it with its pictures.
 
     Args:
@@ -26,6 +33,7 @@ def report(study: Study, output: str | None = None, partial: bool = False, mixed
         output: folder to write to; by default `report` beside the runs.
         partial: leave out runs that are missing, rather than stop.
         mixed: accept runs made with different code or data.
+        page: also write the study into this page, whose pictures go to `images/NAME` beside it.
 
     Raises:
         ValueError: if runs are missing, are not what the study asks for, or do not belong in one table.
@@ -59,9 +67,18 @@ def report(study: Study, output: str | None = None, partial: bool = False, mixed
         console.print(said, markup=False, highlight=False, soft_wrap=True)
     (folder / "table.csv").write_text(formats.comma_separated(table), encoding="utf-8")
     (folder / "table.tex").write_text("\n".join(map(formats.latex, table.parts())), encoding="utf-8")
-    page = "\n".join(filter(None, [page_of(study, table, results, records, pictures), said]))
-    (folder / "report.md").write_text(page, encoding="utf-8")
+    (folder / "report.md").write_text(section(study, table, results, records, pictures, said), encoding="utf-8")
+    for sentence in findings(study, table):
+        console.print(sentence.replace("**", ""), soft_wrap=True, highlight=False)
     console.print(_where(study, folder, pictures), soft_wrap=True)
+    if page is not None:
+        shown = [name for name in pictures if name.startswith(ON_PAGES)]
+        copies = Path(page).parent / "images" / study.name
+        copies.mkdir(parents=True, exist_ok=True)
+        for name in shown:
+            shutil.copyfile(folder / f"{name}.png", copies / f"{name}.png")
+        paths = [f"images/{study.name}/{name}" for name in shown]
+        put_on_page(Path(page), study.name, section(study, table, results, records, paths, said))
 
 
 def _where(study: Study, folder: Path, pictures: list[str]) -> str:
@@ -97,27 +114,3 @@ def save(figure: Figure, path: Path) -> None:
     with mpl.rc_context({"svg.hashsalt": path.name}):
         figure.savefig(path.with_suffix(".png"), dpi=150)
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-
-
-def page_of(
-    study: Study, table: Table, results: Mapping[str, Results], records: Mapping[str, Record], pictures: list[str]
-) -> str:
-    """The report in Markdown: how to make it again, the table, the pictures."""
-    environments = [records[name].environment for name in results]
-
-    def known(key: str) -> str:
-        return ", ".join(sorted({environment.get(key, "") for environment in environments} - {""}))
-
-    hours = sum(records[name].seconds for name in results) / 3600
-    facts = {
-        "command": f"`skipvae study run {study.path}`",
-        "runs": f"{len(results)}, seeds {', '.join(map(str, study.seeds))}",
-        "test examples": ", ".join(sorted({f"{result['num_examples']:,}" for result in results.values()})),
-        "hardware": f"{known('hardware')}; {hours:.2f} hours of training in all",
-        "code": f"skipvae {known('skipvae')}, commit {known('commit') or 'unknown'}, torch {known('torch')}",
-    }
-    lines = [f"# {study.name}", "", study.about, "", *(f"- {name}: {text}" for name, text in facts.items()), ""]
-    for part in table.parts():
-        lines += [formats.markdown(part), formats.caption(part), ""]
-    lines += [f"![{name}]({name}.png)\n" for name in pictures]
-    return "\n".join(lines)
