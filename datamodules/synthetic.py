@@ -56,7 +56,7 @@ class LinearGaussianDataModule(ImageDataModule):
         image_shape: Sequence[int] = (1, 4, 4),
         signal_to_noise: Sequence[float] = (8.0, 4.0, 2.0, 1.0),
         noise: float = 1.0,
-        sizes: Sequence[int] = (10_000, 2_000, 10_000),
+        sizes: Sequence[int] = (10_000, 1_000, 5_000),
         data_seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -164,7 +164,7 @@ class LSTMCorpusDataModule(SentenceDataModule):
         embedding_dim: int = 100,
         hidden_dim: int = 100,
         output_range: float = 1.0,
-        sizes: Sequence[int] = (16_000, 2_000, 2_000),
+        sizes: Sequence[int] = (16_000, 2_000, 1_000),
         data_seed: int = 0,
         **kwargs: Any,
     ) -> None:
