@@ -45,12 +45,12 @@ def representation_scores(mean: Tensor, label: Tensor) -> RepresentationScores |
     """Linear probe, nearest neighbours and k-means on posterior means.
 
     Args:
-        mean: (N, K) posterior means; those of the first 10,000 labelled examples are used.
+        mean: (N, K) posterior means; those of 10,000 labelled examples at most are used.
         label: (N,) integers; below 0 for none. Labels with fewer than 5 examples, which cannot be in every fold of
             the cross-validation, are left out.
 
     Returns:
-        The scores; None if fewer than two labels remain.
+        The scores, which do not depend on the order of the examples; None if fewer than two labels remain.
 
     Example:
         >>> label = torch.arange(40) % 2
@@ -66,7 +66,10 @@ def representation_scores(mean: Tensor, label: Tensor) -> RepresentationScores |
     from sklearn.neighbors import KNeighborsClassifier
 
     labelled = label >= 0
-    x, y = (t[labelled][:MAX_EXAMPLES].cpu().numpy() for t in (mean, label))
+    rows = torch.column_stack([label.double(), mean.double()])[labelled].cpu().numpy()
+    rows = rows[np.lexsort(rows.T)]  # several processes gather the examples in another order, and folds depend on it
+    rows = np.random.default_rng(0).permutation(rows)[:MAX_EXAMPLES]
+    x, y = rows[:, 1:], rows[:, 0].astype(np.int64)
     values, counts = np.unique(y, return_counts=True)
     frequent = np.isin(y, values[counts >= FOLDS])
     x, y = x[frequent], y[frequent]

@@ -56,6 +56,12 @@ def test_nothing_to_tell_apart(label: Tensor) -> None:
     assert representation_scores(torch.randn(30, 2), label.long()) is None
 
 
+def test_the_order_of_the_examples_does_not_matter() -> None:
+    mean, label = two_classes(1.0, n=400)
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(1))
+    assert representation_scores(mean[order], label[order]) == representation_scores(mean, label)
+
+
 def test_the_metric_is_the_function_on_all_batches() -> None:
     mean, label = two_classes(1.0, n=300)
     metric = Representation()
