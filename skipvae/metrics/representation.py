@@ -65,17 +65,15 @@ def representation_scores(mean: Tensor, label: Tensor) -> RepresentationScores |
     from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.neighbors import KNeighborsClassifier
 
-    labelled = label >= 0
-    rows = torch.column_stack([label.double(), mean.double()])[labelled].cpu().numpy()
-    rows = rows[np.lexsort(rows.T)]  # several processes gather the examples in another order, and folds depend on it
-    rows = np.random.default_rng(0).permutation(rows)[:MAX_EXAMPLES]
-    x, y = rows[:, 1:], rows[:, 0].astype(np.int64)
-    values, counts = np.unique(y, return_counts=True)
-    frequent = np.isin(y, values[counts >= FOLDS])
-    x, y = x[frequent], y[frequent]
+    rows = torch.column_stack([label.double(), mean.double()])[label >= 0].cpu().numpy()
+    values, counts = np.unique(rows[:, 0], return_counts=True)
+    rows = rows[np.isin(rows[:, 0], values[counts >= FOLDS])]
     num_values = int((counts >= FOLDS).sum())
     if num_values < 2:
         return None
+    rows = rows[np.lexsort(rows.T)]  # several processes gather the examples in another order, and folds depend on it
+    rows = np.random.default_rng(0).permutation(rows)[:MAX_EXAMPLES]
+    x, y = rows[:, 1:], rows[:, 0].astype(np.int64)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     accuracy = [
         float(cross_val_score(classifier, x, y, cv=folds).mean())
@@ -85,7 +83,7 @@ def representation_scores(mean: Tensor, label: Tensor) -> RepresentationScores |
     return RepresentationScores(
         probe_accuracy=accuracy[0],
         knn_accuracy=accuracy[1],
-        majority_share=float(counts.max() / len(y)),
+        majority_share=float(np.bincount(y).max() / len(y)),
         nmi=float(normalized_mutual_info_score(y, clusters)),
         ari=float(adjusted_rand_score(y, clusters)),
         num_labelled=len(y),
