@@ -177,7 +177,7 @@ class SemiAmortized(Optimized):
         gradient: how the loss reaches the encoder, and the decoder a second time, through the steps: "exact" by
             differentiating them; "finite_difference" by differences of gradients, for decoders without second
             derivative and for memory that does not grow with num_steps; "none" not at all; "auto" takes "exact"
-            where it works for the decoder and the device.
+            but for recurrent decoders, where differences are faster, and all that works with cuDNN.
         encoder_loss: what trains the encoder with gradient="none": its own "elbo" (VAE+SVI), or "kl", the divergence
             of its posterior from the refined one, KL(refined || encoder) (VAE+SVI+KL).
 
@@ -236,10 +236,11 @@ class SemiAmortized(Optimized):
     def _gradient(self, decoder: Decoder, device: torch.device) -> Gradient:
         if self.gradient in ("finite_difference", "none"):
             return self.gradient
-        if decoder.twice_differentiable(device):
-            return "exact"
+        possible = decoder.twice_differentiable(device)
         if self.gradient == "auto":
-            return "finite_difference"
+            return "exact" if possible and not decoder.recurrent else "finite_difference"
+        if possible:
+            return "exact"
         raise ValueError(
             "cuDNN's recurrent networks have no second derivative: set the inference's gradient to finite_difference, "
             "or torch.backends.cudnn.enabled to False"

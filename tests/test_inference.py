@@ -417,6 +417,10 @@ def test_the_automatic_gradient_is_what_works_and_is_said(monkeypatch):
     device = torch.device("cpu")
     plain, once = (kind(3, (1, 4, 4), hidden_dim=8) for kind in (MLPDecoder, NoSecondDerivative))
     assert SemiAmortized().check(plain, device) == "semi-amortised inference: gradient=auto is exact here"
+    words = LSTMDecoder(2, vocab_size=6, embedding_dim=2, hidden_dim=2)
+    found = SemiAmortized().check(words, torch.device("cpu"))
+    assert found == "semi-amortised inference: gradient=auto is finite_difference here"
+    assert SemiAmortized(gradient="exact").check(words, torch.device("cpu")) is None
     assert "finite_difference" in SemiAmortized().check(once, device)
     assert SemiAmortized(gradient="finite_difference").check(once, device) is None
     exact = SemiAmortized(gradient="exact")

@@ -38,10 +38,14 @@ class Decoder(Component, nn.Module, ABC):
         """What to show a person for z: the mean of p(x|z) where it has a closed form, else a sample."""
         return self.sample(z)
 
+    @property
+    def recurrent(self) -> bool:
+        """Whether a recurrent network steps through x."""
+        return any(isinstance(module, nn.RNNBase) for module in self.modules())
+
     def twice_differentiable(self, device: torch.device) -> bool:
         """Whether gradients of `log_prob` can be differentiated again there: those of cuDNN's LSTM cannot."""
-        recurrent = any(isinstance(module, nn.RNNBase) for module in self.modules())
-        return not (recurrent and device.type == "cuda" and torch.backends.cudnn.enabled)
+        return not (self.recurrent and device.type == "cuda" and torch.backends.cudnn.enabled)
 
     def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
         """The same as `log_prob`."""
