@@ -1,12 +1,36 @@
 """Checkpoints: the best and the last, and one more when the user interrupts."""
 
+import io
 import signal
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from skipvae.callbacks.atomic import atomic_write
+from skipvae.checkpoint import check_like
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its name and then moves it there: a kill leaves the old file or the new one, whole.
+
+    Lightning's own writes to the folder for temporary files, and from there to another disk a move is a copy.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes a file; what has a scheme, such as s3://, is left to Lightning."""
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        content = io.BytesIO()
+        torch.save(checkpoint, content)  # first to memory, since it makes an error of its own of a full disk's
+        with atomic_write(path, "wb") as file:
+            file.write(content.getbuffer())
 
 
 class BestAndLast(ModelCheckpoint):
@@ -28,13 +52,30 @@ class BestAndLast(ModelCheckpoint):
         self._interrupted = self._ended = False
         self._previous_handler: Any = None
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Sees to it that checkpoints are written whole, and clears what a kill left of one."""
+        super().setup(trainer, pl_module, stage)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
+        if stage == "fit" and trainer.is_global_zero:
+            for leftover in Path(str(self.dirpath)).glob(".*.partial"):
+                leftover.unlink()
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up what is best so far, also where the run folder has moved or now goes by another path."""
+        """Takes up what is best so far, also where the run folder has moved or now goes by another path.
+
+        Raises:
+            ValueError: if the state is not one of ours.
+        """
 
         def here(path: str) -> str:
             return str(Path(str(self.dirpath), Path(path).name)) if path else path
 
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        check_like(state_dict, {"best_k_models": {}, **dict.fromkeys(paths, "")}, "best checkpoints")
+        scores = [state_dict.get(name) for name in ("best_model_score", "current_score", "kth_value")]
+        for score in (*state_dict["best_k_models"].values(), *(score for score in scores if score is not None)):
+            check_like(score, torch.zeros(()), "best score")
         moved = {"dirpath": self.dirpath, **{name: here(state_dict[name]) for name in paths}}
         best = {here(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict({**state_dict, **moved, "best_k_models": best})
@@ -78,6 +119,9 @@ class BestAndLast(ModelCheckpoint):
 
     def _save_last(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.flush()  # the steps before a checkpoint will not be logged again
             self.last_model_path = str(self.last_path)
             trainer.save_checkpoint(self.last_path, weights_only=False)
 
