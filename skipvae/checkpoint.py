@@ -2,11 +2,15 @@
 
 import pickle
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.optim import Optimizer
 
 from skipvae.component import Spec
 
@@ -26,6 +30,9 @@ def read_checkpoint(path: str | Path | IO[bytes], map_location: Any = "cpu") -> 
     broken = f"{path} is not a checkpoint, or was cut short or damaged: take another one of the run"
     try:
         with zipfile.ZipFile(path) as archive:  # what is no archive is not even looked into
+            size = archive.start_dir
+            if sum(member.file_size for member in archive.infolist()) > size:  # PyTorch packs nothing
+                raise ValueError(broken)
             if archive.testzip() is not None:  # PyTorch writes checksums, but does not compare them
                 raise ValueError(broken)
         if not isinstance(path, (str, Path)):
@@ -37,6 +44,11 @@ def read_checkpoint(path: str | Path | IO[bytes], map_location: Any = "cpu") -> 
         raise ValueError(broken) from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise ValueError(f"{path} is not a checkpoint of a Lightning module: it has no state_dict")
+    weights = content["state_dict"]
+    if not all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items()):
+        raise ValueError(f"{path} is not a checkpoint of a Lightning module: its state_dict holds more than tensors")
+    if sum(weight.nbytes for weight in weights.values()) > size:  # views that repeat what is there, to fill the memory
+        raise ValueError(broken)
     return content
 
 
@@ -51,6 +63,85 @@ def spec_in(content: dict[str, Any], path: object) -> Spec:
     if not isinstance(spec, dict) or not isinstance(spec.get("class_path"), str):
         raise ValueError(f"{path} was not written by skipvae: it does not say which model it holds")
     return spec
+
+
+@contextmanager
+def no_larger_than(weights: dict[str, Tensor], path: object) -> Iterator[None]:
+    """Building a model ends as soon as it has far more parameters than a checkpoint: the file chooses its size.
+
+    Raises:
+        ValueError: if the model is too large, or anything else goes wrong within.
+    """
+    room = 10_000 + 2 * sum(weight.numel() for weight in weights.values())  # some parameters may be made twice
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal room
+        room -= 1 if parameter is None else max(1, parameter.numel())
+        if room < 0:
+            raise ValueError(f"{path} describes a larger model than the one whose weights it holds: it is damaged")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    except Exception as error:  # anything at all, according to which argument is wrong
+        raise ValueError(f"{path} describes a model that cannot be built: {error}") from error
+    finally:
+        hook.remove()
+
+
+def check_like(saved: Any, own: Any, where: str) -> None:
+    """Raises a ValueError unless `saved` has whatever `own` has, of the same types.
+
+    Example:
+        >>> check_like({"step": 3, "more": 1}, {"step": 0}, "progress")
+        >>> check_like({"step": "3"}, {"step": 0}, "progress")
+        Traceback (most recent call last):
+        ValueError: the checkpoint is damaged or of another version: its progress.step is '3'
+    """
+    if isinstance(own, dict):
+        fits = isinstance(saved, dict) and own.keys() <= saved.keys()
+        parts = [(saved[key], value, f"{where}.{key}") for key, value in own.items()] if fits else []
+    elif isinstance(own, (list, tuple)):
+        fits = isinstance(saved, type(own)) and len(saved) == len(own)
+        parts = [(*pair, where) for pair in zip(saved, own, strict=True)] if fits else []
+    else:
+        number = isinstance(own, (int, float)) and not isinstance(own, bool)
+        kind = (int, float) if number else type(own)
+        fits, parts = own is None or (isinstance(saved, kind) and isinstance(saved, bool) == isinstance(own, bool)), []
+    if not fits:
+        raise ValueError(f"the checkpoint is damaged or of another version: its {where} is {str(saved)[:50]!r}")
+    for part in parts:
+        check_like(*part)
+
+
+def check_optimizer(saved: Any, own: Optimizer) -> None:
+    """Raises a ValueError unless the saved state of an optimiser can be that of `own`.
+
+    Fused optimisers write to the memory of their state without looking at its size.
+    """
+    groups = own.state_dict()["param_groups"]
+    check_like(saved, {"param_groups": groups, "state": {}}, "optimizer")
+    if any(group["params"] != mine["params"] for group, mine in zip(saved["param_groups"], groups, strict=True)):
+        raise ValueError("the checkpoint is damaged: its optimizer has other parameters")
+    parameters = [parameter for group in own.param_groups for parameter in group["params"]]
+    for index, state in saved["state"].items():
+        fits = isinstance(index, int) and 0 <= index < len(parameters) and isinstance(state, dict)
+        for name, value in state.items() if fits else ():
+            of_parameter = name in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "sum")
+            like = parameters[index] if of_parameter else torch.zeros(())
+            fits = fits and (not (of_parameter or name == "step") or _alike(value, like))
+        if not fits or state.keys() != next(iter(saved["state"].values())).keys():
+            raise ValueError(f"the checkpoint is damaged: its optimizer's state of parameter {index} does not fit it")
+
+
+def _alike(saved: Any, own: Tensor) -> bool:
+    return (
+        isinstance(saved, Tensor)
+        and saved.shape == own.shape
+        and saved.stride() == own.stride()
+        and saved.is_floating_point()
+        and saved.layout == own.layout
+    )
 
 
 def check_fits(weights: dict[str, Tensor], model: nn.Module, path: object = "the checkpoint") -> None:

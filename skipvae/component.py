@@ -86,9 +86,9 @@ def build(spec: Any, kind: type[AnyComponent], **overrides: Any) -> AnyComponent
         >>> build(encoder.spec, Encoder).spec == encoder.spec
         True
     """
-    if not (isinstance(spec, dict) and isinstance(spec.get("class_path"), str)):
+    path, init_args = (spec.get("class_path"), spec.get("init_args", {})) if isinstance(spec, dict) else (None, None)
+    if not isinstance(path, str) or not isinstance(init_args, dict):
         raise ValueError(f"not a description of a {kind.__name__}: it needs a class_path and init_args")
-    path, init_args = spec["class_path"], spec.get("init_args", {})
     cls = Component.known.get(path)
     if cls is None:
         raise ValueError(f"the class {path} is not known here: import the module that defines it before loading")

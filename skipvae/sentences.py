@@ -27,7 +27,7 @@ class Sentences:
     """
 
     def __init__(self, vocabulary: str) -> None:
-        self._tokenizer = Tokenizer.from_str(vocabulary)
+        self._tokenizer = _tokenizer(vocabulary)
 
     @classmethod
     def of(cls, model: Any) -> "Sentences":
@@ -63,6 +63,13 @@ class Sentences:
         return rows
 
 
+def _tokenizer(vocabulary: str) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(vocabulary)
+    except Exception as error:  # the library raises bare exceptions
+        raise ValueError(f"the vocabulary cannot be read ({error}): the checkpoint is damaged") from error
+
+
 def vocabulary_of(data: Any) -> str | None:
     """The vocabulary of a data module, in JSON; None if it has none."""
     vocabulary = getattr(data, "vocabulary", None)
@@ -71,15 +78,16 @@ def vocabulary_of(data: Any) -> str | None:
 
 def vocabulary_in(checkpoint: dict[str, Any]) -> str | None:
     """The vocabulary that a checkpoint holds, in JSON; None if it holds none."""
-    vocabulary: str | None = checkpoint.get(SPEC_KEY, {}).get("vocabulary")
-    return vocabulary
+    record = checkpoint.get(SPEC_KEY)
+    vocabulary = record.get("vocabulary") if isinstance(record, dict) else None
+    return vocabulary if isinstance(vocabulary, str) else None
 
 
 def check_same_vocabulary(saved: str | None, here: str | None, path: object = "the checkpoint") -> None:
     """Raises a ValueError if a checkpoint and the data at hand do not number words in the same way."""
     if saved is None or here is None or saved == here:
         return
-    there, ours = (Tokenizer.from_str(vocabulary).get_vocab() for vocabulary in (saved, here))
+    there, ours = (_tokenizer(vocabulary).get_vocab() for vocabulary in (saved, here))
     differ = sorted(there.keys() ^ ours.keys() or {word for word in there if there[word] != ours[word]})
     example = f", such as {differ[0]!r}" if differ else ""
     raise ValueError(

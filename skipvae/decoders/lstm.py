@@ -67,11 +67,13 @@ class LSTMDecoder(Decoder):
         super().__init__()
         if skip and not latent_dim:
             raise ValueError("skip=True needs latent_dim >= 1: a language model has no z that could skip a layer")
+        if num_layers < 1:
+            raise ValueError(f"num_layers is {num_layers}: an LSTM has at least one")
         self.latent_dim, self.skip = latent_dim, skip
         self.vocab_size, self.hidden_dim = vocab_size, hidden_dim
         self.word_dropout, self.recompute = word_dropout, recompute
         skip_dim = latent_dim if skip else 0
-        widths = [embedding_dim + latent_dim] + [hidden_dim + skip_dim] * (num_layers - 1)
+        widths = (hidden_dim + skip_dim if layer else embedding_dim + latent_dim for layer in range(num_layers))
         self.embedding = nn.Embedding(vocab_size, embedding_dim)
         self.layers = nn.ModuleList(LSTM(width, hidden_dim) for width in widths)
         self.initial = nn.Linear(latent_dim, hidden_dim) if latent_dim else None

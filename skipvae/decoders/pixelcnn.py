@@ -13,6 +13,9 @@ from skipvae.decoders.pixelcnn_sampling import sample_pixels
 from skipvae.initialization import he_normal
 from skipvae.skip import LatentMaps
 
+MOST_LAYERS = 10_000
+"""Beyond, a description of a model was made to fill the memory."""
+
 
 class GatedPixelCNNDecoder(ImageDecoder):
     """p(x|z) = prod_i p(x_i | x_1..x_(i-1), z), pixel by pixel: row by row, left to right, channel by channel.
@@ -136,7 +139,9 @@ class GatedPixelCNNDecoder(ImageDecoder):
 
 
 def _per_layer(name: str, value: int | list[int], num_layers: int) -> list[int]:
+    if not 1 <= num_layers <= MOST_LAYERS:
+        raise ValueError(f"num_layers must be in 1..{MOST_LAYERS}, not {num_layers}")
     values = [value] * num_layers if isinstance(value, int) else list(value)
-    if num_layers < 1 or len(values) != num_layers:
+    if len(values) != num_layers:
         raise ValueError(f"{name} has {len(values)} entries for num_layers={num_layers}: give one for each layer")
     return values

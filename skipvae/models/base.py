@@ -1,6 +1,7 @@
 """What training any of the models shares: optimiser, logging, seeds, and checkpoints without code in them."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, ClassVar, Self
 
@@ -14,7 +15,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from skipvae.checkpoint import SPEC_KEY, check_fits, read_checkpoint, spec_in
+from skipvae.checkpoint import (
+    SPEC_KEY,
+    check_fits,
+    check_like,
+    check_optimizer,
+    no_larger_than,
+    read_checkpoint,
+    spec_in,
+)
 from skipvae.component import Component, build
 from skipvae.models.evaluation import LikelihoodEvaluation
 from skipvae.models.terms import LossTerms
@@ -124,7 +133,14 @@ class GenerativeModel(Component, LightningModule):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """One step on a batch whose first entry is x."""
         terms = self.loss(batch[0])
-        self._record(terms)
+        try:
+            self._record(terms)
+        except FloatingPointError:
+            if not batch[0].isfinite().all():
+                raise FloatingPointError(
+                    f"the data of step {self.global_step} holds NaN or infinity: mend or leave out such examples"
+                ) from None
+            raise
         return terms["loss"]
 
     def _record(self, terms: dict[str, Tensor]) -> None:
@@ -147,8 +163,19 @@ class GenerativeModel(Component, LightningModule):
     def _check_finite(self, last: int | None = None) -> None:
         """Stops all processes or none: one that went on alone would wait for the others forever."""
         error = self._terms.error(last)
+        if error is not None and last == 1:  # here the steps before were in order, so broken weights say more
+            self._check_weights(self.named_parameters())
         if self.trainer.strategy.reduce_boolean_decision(error is not None, all=False):
             raise FloatingPointError(error or "the loss is no longer finite in another process, which says more")
+
+    def _check_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        for name, weight in weights:
+            if not weight.isfinite().all():
+                raise FloatingPointError(
+                    f"{name} is no longer finite after step {self.global_step - 1}, since its gradient was not: take "
+                    "the last good checkpoint, and a lower learning rate or gradient clipping "
+                    "(trainer.gradient_clip_val)"
+                )
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 
@@ -168,6 +195,8 @@ class GenerativeModel(Component, LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Starts measuring afresh, whatever an interrupted evaluation left behind, unless training has failed."""
         self._check_finite()  # before the metrics complain, which know neither step nor term
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._check_weights(self.named_parameters())
         self.evaluation.reset()
 
     def on_test_epoch_start(self) -> None:
@@ -206,12 +235,7 @@ class GenerativeModel(Component, LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the description of the model; refuses to save one whose loss or weights are no numbers."""
         self._check_finite()
-        for name, weight in checkpoint["state_dict"].items():
-            if not weight.isfinite().all():
-                raise FloatingPointError(
-                    f"{name} is no longer finite after step {self.global_step - 1}: nothing was saved, so take the "
-                    "last good checkpoint, and a lower learning rate or gradient clipping (trainer.gradient_clip_val)"
-                )
+        self._check_weights(checkpoint["state_dict"].items())
         checkpoint[SPEC_KEY] = {"model": self.spec, "terms": self._terms.state_dict()}
         if self.vocabulary is not None:
             checkpoint[SPEC_KEY]["vocabulary"] = self.vocabulary
@@ -227,6 +251,13 @@ class GenerativeModel(Component, LightningModule):
         self.vocabulary = self.vocabulary or saved
         if self.strict_loading:
             check_fits(checkpoint["state_dict"], self)
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        loops = {"fit_loop": self.trainer.fit_loop.state_dict()}
+        check_like(checkpoint, {"epoch": 0, "global_step": 0, "loops": loops, "callbacks": {}}, "state")
+        states: Any = checkpoint.get("optimizer_states")
+        check_like(states, [{}], "optimizers")
+        check_optimizer(states[0], self._optimizer_factory(self.parameters()))
         if "terms" in checkpoint.get(SPEC_KEY, {}):
             self._terms.load_state_dict(checkpoint[SPEC_KEY]["terms"])
 
@@ -251,7 +282,9 @@ class GenerativeModel(Component, LightningModule):
             ValueError: if it is no checkpoint of this project, cut short, unsafe, or of another class of model.
         """
         checkpoint = read_checkpoint(checkpoint_path, map_location)
-        model = build(spec_in(checkpoint, checkpoint_path), cls, **overrides)
+        spec = spec_in(checkpoint, checkpoint_path)
+        with no_larger_than(checkpoint["state_dict"], checkpoint_path):
+            model = build(spec, cls, **overrides)
         if strict:
             check_fits(checkpoint["state_dict"], model, checkpoint_path)
         model.load_state_dict(checkpoint["state_dict"], strict=strict)

@@ -57,6 +57,8 @@ class LossTerms:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the steps, so that a resumed run logs what the straight one would have."""
         self.names, self.steps, self.rows = list(state["names"]), list(state["steps"]), list(state["rows"])
+        if not len(self.steps) == len(self.rows) == sum(row.shape == (len(self.names),) for row in self.rows):
+            raise ValueError("the checkpoint is damaged: its terms of the loss do not fit each other")
 
 
 def _stack(rows: list[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, TensorDataset
 
 from skipvae import VAE
@@ -227,7 +228,13 @@ class Waiting:
         monkeypatch.setattr(Scripted, "device", torch.device("cuda"))
         self.model = Scripted()
         alone = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
-        self.trainer = SimpleNamespace(global_step=0, log_every_n_steps=log_every_n_steps, world_size=1, strategy=alone)
+        self.trainer = SimpleNamespace(
+            global_step=0,
+            log_every_n_steps=log_every_n_steps,
+            world_size=1,
+            strategy=alone,
+            state=SimpleNamespace(fn=TrainerFn.FITTING),
+        )
         self.logged: list[dict[str, float]] = []
         monkeypatch.setattr(GenerativeModel, "trainer", self.trainer)
         monkeypatch.setattr(GenerativeModel, "global_step", property(lambda _: self.trainer.global_step))
