@@ -1,5 +1,6 @@
 """Where a run goes, and what TensorBoard shows of its settings."""
 
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from os.path import relpath
@@ -27,6 +28,9 @@ class RunLogger(TensorBoardLogger):
         version: a number, or the name of the run's folder; the next free number when not given.
         **kwargs: as for `TensorBoardLogger`.
 
+    Raises:
+        ValueError: if name or version lead out of the folder.
+
     Example:
         >>> RunLogger("lightning_logs", name="digits", version=3).log_dir
         'lightning_logs/digits/version_3'
@@ -39,8 +43,25 @@ class RunLogger(TensorBoardLogger):
         version: int | str | None = None,
         **kwargs: Any,
     ) -> None:
+        for part in (name, str(version)):
+            if os.path.isabs(part) or ".." in Path(os.path.expandvars(part)).parts:
+                raise ValueError(
+                    f"the run {part!r} would lie outside of {save_dir}: give it a name without .. and root"
+                )
         super().__init__(save_dir, name=name, version=version, default_hp_metric=False, **kwargs)
         self._with_hyperparams = False
+
+    def _get_next_version(self) -> int:
+        """The next free number; its folder is made at once, so that two runs that start together share none."""
+        version = super()._get_next_version()
+        if getattr(rank_zero_only, "rank", 0) or "://" in self.root_dir:
+            return version
+        while True:
+            try:
+                os.makedirs(os.path.expanduser(os.path.expandvars(f"{self.root_dir}/version_{version}")))
+                return version
+            except FileExistsError:
+                version += 1
 
     @rank_zero_only
     def log_hyperparams(
