@@ -15,7 +15,7 @@ from skipvae import commands, runs
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
 from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.component import class_path
-from skipvae.errors import USER_ERRORS, one_line
+from skipvae.errors import told
 from skipvae.logger import RunLogger
 from skipvae.models import GenerativeModel
 from skipvae.quiet import quieten
@@ -246,8 +246,9 @@ def main(args: list[str] | None = None) -> None:
     sys.path.insert(0, str(Path.cwd()))  # so that configs find classes in the folder one works in
     try:
         run(args)
-    except USER_ERRORS as error:
-        if os.environ.get("SKIPVAE_TRACEBACK"):
+    except Exception as error:
+        line = told(error)
+        if line is None or os.environ.get("SKIPVAE_TRACEBACK"):
             raise
-        print(f"skipvae: error: {one_line(error)}", file=sys.stderr)
+        print(f"skipvae: error: {line}", file=sys.stderr)
         sys.exit(2)

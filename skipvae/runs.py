@@ -48,7 +48,10 @@ def data_of(checkpoint: str | Path) -> LightningDataModule:
         raise ValueError(f"there is no config.yaml beside {checkpoint}: say which --data to take the examples from")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{folder / 'config.yaml'} cannot be read ({error}): say which --data to take") from error
     if not isinstance(config, dict) or not config.get("data"):
         raise ValueError(
             f"{folder / 'config.yaml'} says nothing about data: say which --data to take the examples from"
