@@ -145,15 +145,20 @@ class YahooDataModule(PublishedTextDataModule):
         return [file for part, file in self.files.items() if part != "train" or self.train_file == "train"]
 
     def fetch(self, absent: list[PublishedFile]) -> None:
-        download(self.path, [YAHOO_ARCHIVE])
-        archive = self.path / YAHOO_ARCHIVE.name
-        with tarfile.open(archive) as packed, tempfile.TemporaryDirectory(dir=self.path, prefix=".unpack-") as scratch:
-            for file in absent:
-                member = packed.extractfile(f"yahoo-answer-100k/{file.name}")
-                assert member is not None
-                Path(scratch, file.name).write_bytes(member.read())
-                os.replace(Path(scratch, file.name), self.path / file.name)
-        archive.unlink()
+        self.path.mkdir(parents=True, exist_ok=True)
+        # in a folder of its own: another process may be at the same
+        with tempfile.TemporaryDirectory(dir=self.path, prefix=".unpack-") as scratch:
+            try:
+                download(Path(scratch), [YAHOO_ARCHIVE])
+            except FileNotFoundError as error:
+                reason = str(error).partition(" (")[2].removesuffix(")")
+                raise missing(self.path, absent, f"their archive cannot be had: {reason}") from error
+            with tarfile.open(Path(scratch, YAHOO_ARCHIVE.name)) as packed:
+                for file in absent:
+                    member = packed.extractfile(f"yahoo-answer-100k/{file.name}")
+                    assert member is not None
+                    Path(scratch, file.name).write_bytes(member.read())
+                    os.replace(Path(scratch, file.name), self.path / file.name)
 
     def read(self) -> tuple[Lines, Lines, Lines]:
         if self.train_file == "valid":

@@ -51,7 +51,7 @@ def download(folder: Path, files: Sequence[PublishedFile]) -> None:
                     os.replace(Path(scratch, file.name), folder / file.name)
                 break
             except (OSError, HTTPException) as error:
-                failures.append(f"{url}: {error}")
+                failures.append(f"{url}: {' '.join(str(error).split())}")  # some have several lines
         else:
             raise missing(folder, files, "; ".join(failures))
 

@@ -46,14 +46,23 @@ class Lines(NamedTuple):
 def read_bytes(path: Path) -> bytes:
     """The content of a file, unpacked if its name ends in .gz.
 
+    Text packs to a tenth or so; what unpacks to over a hundred times its size is made to fill the memory.
+
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is a damaged gzip file.
+        ValueError: If it is a damaged gzip file, or one that unpacks to far more than text does.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no text file {path}: give a file of one sentence or document a line")
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if path.suffix != ".gz":
+            return path.read_bytes()
+        most = 1_000_000 + 100 * path.stat().st_size
+        with gzip.open(path) as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise ValueError(f"{path} unpacks to over a hundred times its size, which no text does: unpack it yourself")
+        return content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is no gzip file, or damaged ({error}): replace it by an intact copy") from error
 

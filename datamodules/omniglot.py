@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,16 +101,18 @@ class OmniglotDataModule(ImageDataModule):
         try:
             with np.load(cache) as arrays:
                 corpus = Corpus(**arrays)
-        except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            images = torch.from_numpy(corpus.images).view(-1, *self.image_shape)
+            labels = torch.from_numpy(corpus.characters if self.label == "character" else corpus.alphabets)
+            train, val, test = corpus.sizes.tolist()
+            if images.dtype != torch.uint8 or not len(images) == len(labels) == train + val + test:
+                raise ValueError("its arrays do not fit each other")
+        except Exception as error:  # anything at all, according to which byte is wrong
             raise ValueError(f"{cache} is damaged ({error}): delete it, and it is made anew") from error
         self.alphabet_names = corpus.alphabet_names.tolist()
-        train, val, test = corpus.sizes.tolist()
         if self.variant == "chardata":
             if not 1 <= self.val_size < train:
                 raise ValueError(f"val_size={self.val_size} must be in 1..{train - 1}")
             train, val = train - self.val_size, self.val_size
-        images = torch.from_numpy(corpus.images).unsqueeze(1)
-        labels = torch.from_numpy(corpus.characters if self.label == "character" else corpus.alphabets)
         return Splits(*map(Examples, torch.split(images, [train, val, test]), torch.split(labels, [train, val, test])))
 
     @property

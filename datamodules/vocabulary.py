@@ -151,7 +151,10 @@ class Vocabulary:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """What `to_json` wrote."""
-        vocabulary = cls(Tokenizer.from_str(text))
+        tokenizer = Tokenizer.from_str(text)
+        vocabulary = cls(tokenizer)
+        if sorted(tokenizer.get_vocab().values()) != list(range(len(vocabulary))):
+            raise ValueError("its words are not numbered from 0 without a gap")
         if [*vocabulary.words[:1], *vocabulary.words[2:4]] != ["<pad>", "<bos>", "<eos>"]:
             raise ValueError("its first four words are not <pad>, that for the unknown, <bos> and <eos>")
         return vocabulary
