@@ -41,7 +41,7 @@ class DiagonalGaussian:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log q(z|x) in nats, (B,), for z (B, K)."""
-        squared = (z - self.mean).square() * (-self.logvar).exp()
+        squared = ((z - self.mean) * (-0.5 * self.logvar).exp()).square()  # 1 / variance would overflow much sooner
         return -0.5 * (squared + self.logvar + LOG_2PI).sum(-1)
 
     def kl(self) -> Tensor:
