@@ -1,13 +1,14 @@
 # make quickstart   set up, train a VAE and a SKIP-VAE on real digits, compare them
 # make quickstart-text   the same for text: a language model, a VAE and a SKIP-VAE
 # make test         set up, run the whole test suite
+# make faults       kills, full disks, hostile files, several processes: what docs/promises.md promises, 20 minutes
 # make check        linter, formatter and type checker
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 
-.PHONY: quickstart quickstart-text test check clean
+.PHONY: quickstart quickstart-text test faults check clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/skipvae study run configs/quickstart/images.yaml
@@ -17,6 +18,9 @@ quickstart-text: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -m "faults or not faults"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
