@@ -40,7 +40,7 @@ METRICS = (
     Metric("true_mi", "true MI", 2),
     Metric("au", "AU", 1, better=1),
     Metric("nll", "NLL", 1, better=-1),
-    Metric("true_nll", "true NLL", 1),
+    Metric("true_nll", "true NLL", 2),
     Metric("ppl", "PPL", 1, better=-1),
     Metric("seconds", "seconds", 0),
     Metric("probe_accuracy", "linear probe", 3, better=1, of_labels=True),
