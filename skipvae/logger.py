@@ -7,10 +7,12 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric.loggers.logger import rank_zero_experiment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # the package's api module needs TensorFlow
+from torch.utils.tensorboard import SummaryWriter
 
 Scalar = bool | int | float | str
 
@@ -50,18 +52,20 @@ class RunLogger(TensorBoardLogger):
                 )
         super().__init__(save_dir, name=name, version=version, default_hp_metric=False, **kwargs)
         self._with_hyperparams = False
+        self._numbered = version is None
 
-    def _get_next_version(self) -> int:
-        """The next free number; its folder is made at once, so that two runs that start together share none."""
-        version = super()._get_next_version()
-        if getattr(rank_zero_only, "rank", 0) or "://" in self.root_dir:
-            return version
-        while True:
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> SummaryWriter:
+        """The writer; it makes the folder of the run, and two runs that start together never share one."""
+        while self._numbered and "://" not in self.root_dir:
             try:
-                os.makedirs(os.path.expanduser(os.path.expandvars(f"{self.root_dir}/version_{version}")))
-                return version
+                os.makedirs(self.log_dir)
+                self._numbered = False
             except FileExistsError:
-                version += 1
+                self._version = int(self.version) + 1
+        writer: SummaryWriter = super().experiment
+        return writer
 
     @rank_zero_only
     def log_hyperparams(

@@ -117,7 +117,10 @@ def as_nobody_in(folder: str, *args: str) -> None:
 def claim(start: float) -> None:
     """Asks for the folder of a new run at a moment that several processes have agreed on."""
     time.sleep(max(0.0, start - time.time()))
-    Path(f"mine_{os.getpid()}.txt").write_text(RunLogger("lightning_logs", name="same").log_dir)
+    logger = RunLogger("lightning_logs", name="same")
+    assert logger.version is not None  # asked for before the folder is made, as trainers do
+    assert logger.experiment
+    Path(f"mine_{os.getpid()}.txt").write_text(logger.log_dir)
 
 
 def test_runs_that_start_together_have_folders_of_their_own(tmp_path, inject: Inject):

@@ -91,18 +91,27 @@ def kill_within_writes(killed: Killed) -> None:
     import skipvae.callbacks.atomic as atomic
     import skipvae.callbacks.checkpoints as checkpoints
 
-    replace, fsync, write = Path.replace, os.fsync, atomic.atomic_write
+    replace, write = Path.replace, atomic.atomic_write
 
     class Half:
-        def __init__(self, file: Any) -> None:
-            self.file = file
+        """A file in the midst of whose writing the process may be killed."""
 
-        def write(self, content: memoryview) -> None:
-            if killed.kind == "half written" and killed.left == 1:
-                self.file.write(content[: len(content) // 2])
+        def __init__(self, file: Any) -> None:
+            self.file, self.writes = file, 0
+            if killed.kind == "half written":
+                killed.left -= 1
+            self.doomed = killed.kind == "half written" and killed.left == 0
+
+        def write(self, content: Any) -> Any:
+            self.writes += 1
+            if self.doomed and self.writes == 20:
+                self.file.write(bytes(content)[: len(content) // 2])
                 self.file.flush()
-            killed.reach("half written")
-            self.file.write(content)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return self.file.write(content)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
 
     class Writing:
         def __init__(self, path: Any, mode: Any) -> None:
@@ -121,7 +130,6 @@ def kill_within_writes(killed: Killed) -> None:
         return result
 
     checkpoints.atomic_write = Writing  # type: ignore[assignment]
-    atomic.os.fsync = fsync
     Path.replace = slow_replace  # type: ignore[method-assign]
 
 
