@@ -10,6 +10,7 @@ rule computes: its error falls faster than any power of the step once that is be
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -112,7 +113,7 @@ class LSTMGenerator:
         noise = normal(Stream.LATENTS, self.seed, *counters, 1, rows.unsqueeze(1), torch.arange(2))
         z = MEANS[component] + WIDTH * noise
         chance = uniform(Stream.NOISE, self.seed, *counters, rows.unsqueeze(1), torch.arange(self.length))  # (N, T)
-        words = [self._write(*part) for part in zip(z.split(ROWS), chance.split(ROWS), strict=True)]
+        words = [self._write(*part) for part in _pieces(z, chance)]
         return Written(torch.cat(words), z, component)
 
     def _write(self, z: Tensor, chance: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ class LSTMGenerator:
     def log_prob(self, words: Tensor, z: Tensor) -> Tensor:
         """log p(x|z) in nats, (B,), for words (B, T) and z (B, 2), in the precision of z."""
         weights = _Weights(*(weight.to(z.dtype) for weight in self._weights))
-        return torch.cat([self._score(weights, *part) for part in zip(words.split(ROWS), z.split(ROWS), strict=True)])
+        return torch.cat([self._score(weights, *part) for part in _pieces(words, z)])
 
     def _score(self, weights: _Weights, words: Tensor, z: Tensor) -> Tensor:
         from_z, state, total = z @ weights.latent, self._start(weights, z), z.new_zeros(len(z))
@@ -170,7 +171,7 @@ class LSTMGenerator:
             num_cells: in each dimension of the plane.
             mesh: how many parts each side of a cell is cut into, where the cell holds posterior mass.
         """
-        parts = [self._integrate(part, num_cells, mesh) for part in words.split(100)]
+        parts = [self._integrate(part, num_cells, mesh) for part in torch.split(words, 100)]
         return Truth(*map(torch.cat, zip(*parts, strict=True)))
 
     def _integrate(self, words: Tensor, num_cells: int, mesh: int) -> Truth:
@@ -196,6 +197,11 @@ class LSTMGenerator:
         repeated = words.repeat_interleave(z.shape[1], 0)
         log_prob = self.log_prob(repeated, z.flatten(0, 1).float()).double().view(z.shape[:2])
         return log_prob, log_prob + self.log_prior(z) + 2 * math.log(side)
+
+
+def _pieces(first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """ROWS rows of both at a time."""
+    return zip(torch.split(first, ROWS), torch.split(second, ROWS), strict=True)
 
 
 def _midpoints(count: int, side: float) -> Tensor:
