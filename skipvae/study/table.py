@@ -1,7 +1,7 @@
 """The table of a study: mean and spread over seeds, and which differences exceed the seeds' noise."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
@@ -149,8 +149,15 @@ def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
         metric._replace(title=_title(metric, list(results.values())), digits=_digits(metric, rows)) for metric in found
     ]
     rows = [replace(row, cells=_marked(row, rows, metrics)) for row in rows]
-    spread = f"standard deviation over {len(study.seeds)} seeds" if len(study.seeds) > 1 else "standard error, one seed"
-    return Table(tuple(names), tuple(metrics), tuple(rows), spread)
+    return Table(tuple(names), tuple(metrics), tuple(rows), _spread({len(runs) for runs in groups.values()}))
+
+
+def _spread(num_seeds: Set[int]) -> str:
+    """What stands behind the ± of rows with so many seeds."""
+    if num_seeds == {1}:
+        return "standard error, one seed"
+    over = f"standard deviation over {max(num_seeds)} seeds"
+    return over if len(num_seeds) == 1 else f"{over} at most, in rows with a single one the standard error"
 
 
 def _row(runs: Sequence[tuple[Point, Results]], metrics: Sequence[Metric]) -> Row:

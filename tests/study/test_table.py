@@ -62,6 +62,15 @@ def test_mean_and_deviation_over_seeds(study: Study) -> None:
         assert "ppl" not in row.cells
 
 
+def test_the_caption_counts_the_seeds_that_are_there(study: Study) -> None:
+    results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
+    assert tabulate(study, results).spread == "standard deviation over 4 seeds"
+    only = {point.name: results[point.name] for point in study.points if point.seed == 2}
+    assert tabulate(study, only).spread == "standard error, one seed"
+    some = {name: result for name, result in results.items() if "SKIP" in name or "seed2" in name}
+    assert "4 seeds at most, in rows with a single one the standard error" in tabulate(study, some).spread
+
+
 def test_what_labels_say_is_a_table_of_its_own(study: Study) -> None:
     results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
     assert len(tabulate(study, results).parts()) == 1
