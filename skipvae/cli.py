@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -51,11 +50,13 @@ class SaveConfig(SaveConfigCallback):
                 self.config.pop(once, None)
             super().setup(trainer, pl_module, stage)
 
-    @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the config in TensorBoard's hparams tab, and keeps the vocabulary of a text model beside it."""
-        if isinstance(pl_module, GenerativeModel) and pl_module.vocabulary is not None and trainer.log_dir is not None:
-            Path(trainer.log_dir, "vocabulary.json").write_text(pl_module.vocabulary, encoding="utf-8")
+        folder = trainer.log_dir  # asks all processes, so it stands before what the first one does alone
+        if not trainer.is_global_zero:
+            return
+        if isinstance(pl_module, GenerativeModel) and pl_module.vocabulary is not None and folder is not None:
+            Path(folder, "vocabulary.json").write_text(pl_module.vocabulary, encoding="utf-8")
         if isinstance(trainer.logger, RunLogger):
             shown = ("seed_everything", "model", "data", "trainer")
             trainer.logger.log_hyperparams({key: self.config.as_dict()[key] for key in shown})

@@ -48,7 +48,8 @@ class Child:
     ) -> None:
         self.folder, self._said = Path(folder).resolve(), said
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.process = CONTEXT.Process(target=_begin, args=(function, args, str(self.folder), dict(env or {}), said))
+        arguments = (function, args, str(self.folder), dict(env or {}), said)
+        self.process = CONTEXT.Process(target=_begin, args=arguments, daemon=True)  # it does not outlive the tests
         self.process.start()
 
     def wait(self, seconds: float = 120) -> int:
