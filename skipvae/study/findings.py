@@ -33,15 +33,17 @@ def _differences(plain: str, skip: str, table: Table) -> Iterator[str]:
     if all(len(row.cells["elbo"].values) < 2 for _, row in rows):
         yield "one seed only, so the noise of the seeds is unknown and nothing is said to differ"
         return
+    said: dict[str, list[str]] = {}
     for metric in table.metrics:
-        if metric.better:
-            places = {"higher": list[Row](), "lower": list[Row](), "not told apart": list[Row]()}
-            for other, row in rows:
-                if metric.key in row.cells and metric.key in other.cells:
-                    places[_verdict(row.cells[metric.key], other.cells[metric.key])].append(row)
-            said = [f"{verdict}{_where(at, len(rows))}" for verdict, at in places.items() if at]
-            if said:
-                yield f"{_name(metric)} {', '.join(said)}"
+        places = {"higher": list[Row](), "lower": list[Row](), "not told apart": list[Row]()}
+        for other, row in rows:
+            if metric.better and metric.key in row.cells and metric.key in other.cells:
+                places[_verdict(row.cells[metric.key], other.cells[metric.key])].append(row)
+        phrase = ", ".join(f"{verdict}{_where(at, len(rows))}" for verdict, at in places.items() if at)
+        if phrase:
+            said.setdefault(phrase, []).append(_name(metric))
+    for phrase, names in said.items():
+        yield f"{', '.join(names)} {phrase}"
 
 
 def _verdict(cell: Cell, other: Cell) -> str:
