@@ -215,7 +215,7 @@ def quiet_main(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], None]:
     return main
 
 
-@examples(4, 80)
+@examples(3, 80)
 def test_forged_training_states(tiny_run, capsys, monkeypatch, inject: Inject, number):
     """What is in a checkpoint beside the model: the loops, the optimiser, the callbacks."""
     content, bad = torch.load(tiny_run / "checkpoints/last.ckpt", weights_only=True), tiny_run / "checkpoints/bad.ckpt"
@@ -240,7 +240,7 @@ def test_forged_training_states(tiny_run, capsys, monkeypatch, inject: Inject, n
 # -- configs ----------------------------------------------------------------------------------------------------------
 
 
-@examples(4, 80)
+@examples(3, 80)
 def test_mutated_configs(tiny_run, capsys, monkeypatch, inject: Inject, number):
     config = yaml.safe_load((tiny_run / "config.yaml").read_text())
     ways, run = list(places(config)), quiet_main(monkeypatch)
@@ -256,7 +256,7 @@ def test_mutated_configs(tiny_run, capsys, monkeypatch, inject: Inject, number):
     check()
 
 
-@examples(3, 60)
+@examples(2, 60)
 def test_damaged_configs(tiny_run, capsys, monkeypatch, inject: Inject, number):
     whole, run = (tiny_run / "config.yaml").read_bytes(), quiet_main(monkeypatch)
 

@@ -38,9 +38,10 @@ def ddp(count: int, nodes: int = 1) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("model", "counts"),
     [
-        ("images", (2, 3)),
+        ("images", (3,)),
+        pytest.param("images", (2,), marks=pytest.mark.faults),
         pytest.param("images, SA", (2, 3), marks=pytest.mark.faults),
-        ("text", (3,)),
+        pytest.param("text", (2, 3), marks=pytest.mark.faults),
         pytest.param("text, SA", (2, 3), marks=pytest.mark.faults),
     ],
 )
@@ -77,7 +78,7 @@ def train_without_noise(args: Sequence[str], output: str) -> None:
         torch.save(cli.model.state_dict(), output)
 
 
-@pytest.mark.parametrize("model", ["images", *(pytest.param(m, marks=pytest.mark.faults) for m in list(MODELS)[1:])])
+@pytest.mark.parametrize("model", [m if m == "text" else pytest.param(m, marks=pytest.mark.faults) for m in MODELS])
 def test_two_processes_with_half_the_batch_learn_what_one_does(tmp_path, inject: Inject, model):
     write_corpus(tmp_path)
     # plain gradient descent, since Adam divides by gradients that are all but zero
