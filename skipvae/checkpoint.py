@@ -78,7 +78,7 @@ def no_larger_than(weights: dict[str, Tensor], path: object) -> Iterator[None]:
         nonlocal room
         room -= 1 if parameter is None else max(1, parameter.numel())
         if room < 0:
-            raise ValueError(f"{path} describes a larger model than the one whose weights it holds: it is damaged")
+            raise ValueError("it is larger than the one whose weights the file holds")
 
     hook = register_module_parameter_registration_hook(count)
     try:
@@ -127,9 +127,10 @@ def check_optimizer(saved: Any, own: Optimizer) -> None:
     for index, state in saved["state"].items():
         fits = isinstance(index, int) and 0 <= index < len(parameters) and isinstance(state, dict)
         for name, value in state.items() if fits else ():
-            of_parameter = name in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "sum")
-            like = parameters[index] if of_parameter else torch.zeros(())
-            fits = fits and (not (of_parameter or name == "step") or _alike(value, like))
+            if name in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "sum"):
+                fits = fits and (value is None or _alike(value, parameters[index]))
+            elif name == "step":
+                fits = fits and (isinstance(value, (int, float)) or _alike(value, torch.zeros(())))
         if not fits or state.keys() != next(iter(saved["state"].values())).keys():
             raise ValueError(f"the checkpoint is damaged: its optimizer's state of parameter {index} does not fit it")
 
@@ -138,9 +139,9 @@ def _alike(saved: Any, own: Tensor) -> bool:
     return (
         isinstance(saved, Tensor)
         and saved.shape == own.shape
-        and saved.stride() == own.stride()
-        and saved.is_floating_point()
         and saved.layout == own.layout
+        and saved.is_floating_point()
+        and (saved.is_contiguous() or saved.stride() == own.stride())
     )
 
 

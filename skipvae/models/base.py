@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.plugins.precision import MixedPrecision
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -255,9 +256,10 @@ class GenerativeModel(Component, LightningModule):
             return
         loops = {"fit_loop": self.trainer.fit_loop.state_dict()}
         check_like(checkpoint, {"epoch": 0, "global_step": 0, "loops": loops, "callbacks": {}}, "state")
-        states: Any = checkpoint.get("optimizer_states")
-        check_like(states, [{}], "optimizers")
-        check_optimizer(states[0], self._optimizer_factory(self.parameters()))
+        if isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy)):  # others save it in their own way
+            states: Any = checkpoint.get("optimizer_states")
+            check_like(states, [{}], "optimizers")
+            check_optimizer(states[0], self._optimizer_factory(self.parameters()))
         if "terms" in checkpoint.get(SPEC_KEY, {}):
             self._terms.load_state_dict(checkpoint[SPEC_KEY]["terms"])
 
