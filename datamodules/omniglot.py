@@ -104,7 +104,8 @@ class OmniglotDataModule(ImageDataModule):
             images = torch.from_numpy(corpus.images).view(-1, *self.image_shape)
             labels = torch.from_numpy(corpus.characters if self.label == "character" else corpus.alphabets)
             train, val, test = corpus.sizes.tolist()
-            if images.dtype != torch.uint8 or not len(images) == len(labels) == train + val + test:
+            fits = len(images) == len(labels) == train + val + test and min(train, val, test) >= 0
+            if images.dtype != torch.uint8 or not fits:
                 raise ValueError("its arrays do not fit each other")
         except Exception as error:  # anything at all, according to which byte is wrong
             raise ValueError(f"{cache} is damaged ({error}): delete it, and it is made anew") from error
