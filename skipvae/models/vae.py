@@ -72,6 +72,8 @@ class VAE(GenerativeModel):
             raise ValueError(
                 f"the encoder has latent_dim={encoder.latent_dim} and the decoder {decoder.latent_dim}: make them equal"
             )
+        if not 0 <= free_bits <= 1e6:
+            raise ValueError(f"free_bits is {free_bits}: give the nats that each dimension has free, at least 0")
         self.encoder, self.decoder, self.inference = encoder, decoder, inference
         self.free_bits = free_bits
         self.num_importance_samples = num_importance_samples
