@@ -17,7 +17,7 @@ WATCHERS = {
     "no logger": ["--trainer.logger=false"],
     "CSVLogger": ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=csv"],
     "progress bar": ["--trainer.enable_progress_bar=true"],
-    "rich progress bar": ["--trainer.callbacks+=RichProgressBar"],
+    "rich progress bar": ["--trainer.enable_progress_bar=true", "--trainer.callbacks+=RichProgressBar"],
     "model summary": ["--trainer.enable_model_summary=true"],
     "logs at every step": ["--trainer.log_every_n_steps=1"],
     "sanity check": ["--trainer.num_sanity_val_steps=0"],
