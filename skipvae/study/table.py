@@ -192,18 +192,13 @@ def _digits(metric: Metric, rows: Sequence[Row]) -> int:
 def _marked(row: Row, rows: Sequence[Row], metrics: Sequence[Metric]) -> dict[str, Cell]:
     """The cells of a row, with a mark on those that are better than in every row it can be compared with."""
     rivals = [other for other in rows if other is not row and _comparable(row, other)]
-    return {
-        metric.key: replace(
-            row.cells[metric.key],
-            best=bool(rivals)
-            and all(
-                metric.key not in rival.cells or exceeds(row.cells[metric.key], rival.cells[metric.key], metric.better)
-                for rival in rivals
-            ),
-        )
-        for metric in metrics
-        if metric.key in row.cells
-    }
+    marked = {}
+    for metric in metrics:
+        if metric.key in row.cells:
+            cell, others = row.cells[metric.key], [r.cells[metric.key] for r in rivals if metric.key in r.cells]
+            best = bool(others) and all(exceeds(cell, other, metric.better) for other in others)
+            marked[metric.key] = replace(cell, best=best)
+    return marked
 
 
 def _comparable(row: Row, other: Row) -> bool:

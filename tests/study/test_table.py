@@ -95,6 +95,14 @@ def test_only_a_difference_beyond_the_noise_is_marked(study: Study) -> None:
     assert not any(row.cells["elbo"].best for row in unclear.rows)
 
 
+def test_what_no_other_row_has_is_not_marked(study: Study) -> None:
+    results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
+    for point in study.points:
+        if point.model == "VAE":
+            del results[point.name]["elbo"]
+    assert not any(row.cells["elbo"].best for row in tabulate(study, results).rows if "elbo" in row.cells)
+
+
 def test_exceeds_is_welchs_test() -> None:
     generator = np.random.default_rng(1)
     verdicts = set()
