@@ -106,6 +106,8 @@ class BestAndLast(ModelCheckpoint):
         # A run that `max_steps` ends within an epoch is saved here, since the end of an epoch would count it as whole.
         ends = trainer.global_step == trainer.max_steps and not trainer.is_last_batch
         if interrupted or ends or (self._last_every and trainer.global_step % self._last_every == 0):
+            # Lightning logs the step only after this hook, so that a kill in between would lose it; twice is once.
+            trainer._logger_connector.update_train_step_metrics()
             self._save_last(trainer)
         if interrupted:
             raise KeyboardInterrupt
