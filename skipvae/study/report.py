@@ -78,7 +78,7 @@ def report(
         for name in shown:
             shutil.copyfile(folder / f"{name}.png", copies / f"{name}.png")
         paths = [f"images/{study.name}/{name}" for name in shown]
-        put_on_page(Path(page), study.name, section(study, table, results, records, paths, said))
+        put_on_page(Path(page), study.name, section(study, table, results, records, paths))  # no corpus is quoted
 
 
 def _where(study: Study, folder: Path, pictures: list[str]) -> str:

@@ -23,7 +23,7 @@ def open_console() -> Console:
         file: TextIO = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     except OSError:  # not a real file: a notebook, or a test
         file = sys.stdout
-    return Console(file=file, highlight=False, width=None if file.isatty() else 120)
+    return Console(file=file, highlight=False, width=None if file.isatty() else 160)
 
 
 @contextmanager
