@@ -35,10 +35,11 @@ def section(
     def known(key: str) -> str:
         return ", ".join(sorted({environment.get(key, "") for environment in environments} - {""}))
 
+    seeds = sorted({point.seed for point in study.points if point.name in results})
     hours = sum(records[name].seconds for name in results) / 3600
     facts = {
         "command": f"`skipvae study run {study.path}`",
-        "runs": f"{len(results)}, seeds {', '.join(map(str, study.seeds))}",
+        "runs": f"{len(results)} of {len(study.points)}, seeds {', '.join(map(str, seeds))}",
         "test examples": ", ".join(sorted({f"{result['num_examples']:,}" for result in results.values()})),
         "hardware": f"{known('hardware')}; {hours:.2f} hours of training in all",
         "code": f"skipvae {known('skipvae')}, commit {known('commit') or 'unknown'}, torch {known('torch')}",

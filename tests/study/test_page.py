@@ -51,7 +51,7 @@ def test_a_section_says_how_it_was_made(study: Study) -> None:
     records = {name: Record(seconds=450.0, environment=environment) for name in results}
     text = section(study, tabulate(study, results), results, records, ["images/small/by_K"], "said")
     assert text.startswith("## small")
-    for part in ("skipvae study run", "16, seeds 1, 2, 3, 4", "500", "an abacus; 2.00 hours", "commit abc123"):
+    for part in ("skipvae study run", "16 of 16, seeds 1, 2, 3, 4", "500", "an abacus; 2.00 hours", "commit abc123"):
         assert part in text
     assert "Smaller than in the paper." in text
     assert "![by_K](images/small/by_K.png)" in text
