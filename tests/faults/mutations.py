@@ -94,7 +94,7 @@ def thorough(examples: int) -> settings:
 @contextmanager
 def bounded() -> Iterator[None]:
     """What happens within ends in time, and takes no memory to speak of."""
-    begin, peak = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     with open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
@@ -105,4 +105,4 @@ def bounded() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024
         assert grown < MEGABYTES, f"{grown:.0f} MB"
-        assert time.monotonic() - begin < SECONDS
+        assert time.process_time() - begin < SECONDS  # not by the clock: others may use the machine
