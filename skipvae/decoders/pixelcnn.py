@@ -140,7 +140,7 @@ class GatedPixelCNNDecoder(ImageDecoder):
 
 def _per_layer(name: str, value: int | list[int], num_layers: int) -> list[int]:
     if not 1 <= num_layers <= MOST_LAYERS:
-        raise ValueError(f"num_layers must be in 1..{MOST_LAYERS}, not {num_layers}")
+        raise ValueError(f"num_layers={num_layers} must be in 1..{MOST_LAYERS}")
     values = [value] * num_layers if isinstance(value, int) else list(value)
     if len(values) != num_layers:
         raise ValueError(f"{name} has {len(values)} entries for num_layers={num_layers}: give one for each layer")
