@@ -100,24 +100,33 @@ class BestAndLast(ModelCheckpoint):
     ) -> None:
         """Saves `last.ckpt` when it is due, and when the user has asked to stop."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        interrupted = self._interrupted
-        if trainer.world_size > 1:  # saving takes all processes, and the signal may reach them in different steps
-            interrupted = trainer.strategy.reduce_boolean_decision(interrupted, all=False)
-        # A run that `max_steps` ends within an epoch is saved here, since the end of an epoch would count it as whole.
-        ends = trainer.global_step == trainer.max_steps and not trainer.is_last_batch
-        if interrupted or ends or (self._last_every and trainer.global_step % self._last_every == 0):
+        if trainer.is_last_batch:
+            # A checkpoint from here would count the epoch as whole, and its validation would never be made.
+            self._ended = False
+            return
+        interrupted = self._stops(trainer)
+        self._ended = trainer.global_step == trainer.max_steps
+        if interrupted or self._ended or (self._last_every and trainer.global_step % self._last_every == 0):
             # Lightning logs the step only after this hook, so that a kill in between would lose it; twice is once.
             trainer._logger_connector.update_train_step_metrics()
             self._save_last(trainer)
         if interrupted:
             raise KeyboardInterrupt
-        self._ended = ends
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves `best.ckpt` if the epoch was the best so far, and `last.ckpt`."""
+        """Saves `best.ckpt` if the epoch was the best so far, and `last.ckpt`; then stops if the user has asked to."""
         super().on_train_epoch_end(trainer, pl_module)
         if not self._ended:
             self._save_last(trainer)
+        if self._stops(trainer):
+            raise KeyboardInterrupt
+
+    def _stops(self, trainer: Trainer) -> bool:
+        """Whether any process was interrupted: saving takes all, and the signal may reach them in different steps."""
+        if trainer.world_size == 1:
+            return self._interrupted
+        stops: bool = trainer.strategy.reduce_boolean_decision(self._interrupted, all=False)
+        return stops
 
     def _save_last(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]

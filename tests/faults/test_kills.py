@@ -74,9 +74,9 @@ PLACES = [
     *(("gradient", count) for count in (1, 5, 11)),
     *(("validation", count) for count in (1, 2, 5)),
     *(("end of validation", count) for count in (1, 2, 3)),
-    *((place, count) for place in ("half written", "written", "renamed") for count in (1, 2, 3, 4)),
+    *((place, count) for place in ("half written", "written", "renamed") for count in (1, 2, 3, 4, 8)),
 ]
-QUICK = [("validation", 5), ("renamed", 2)]
+QUICK = [("validation", 5), ("renamed", 2), ("written", 8)]
 
 
 @pytest.mark.parametrize(
