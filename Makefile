@@ -14,7 +14,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/skipvae study run configs/quickstart/images.yaml
 
 quickstart-text: $(VENV)/.installed
-	$(BIN)/skipvae study run configs/quickstart/text.yaml
+	$(BIN)/skipvae study run configs/quickstart/text.yaml --jobs 2
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
