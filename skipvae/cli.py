@@ -12,6 +12,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from skipvae import commands, runs
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
+from skipvae.callbacks.atomic import atomic_write
 from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.component import class_path
 from skipvae.errors import told
@@ -48,7 +49,12 @@ class SaveConfig(SaveConfigCallback):
         if stage == "fit":
             for once in ("ckpt_path", "weights_only"):
                 self.config.pop(once, None)
-            super().setup(trainer, pl_module, stage)
+            folder = trainer.log_dir  # asks all processes, so it stands before what the first one does alone
+            if folder is None or "://" in folder:
+                super().setup(trainer, pl_module, stage)
+            elif trainer.is_global_zero:
+                with atomic_write(Path(folder, self.config_filename)) as file:  # it takes a whole one to resume
+                    file.write(self.parser.dump(self.config, skip_none=False))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the config in TensorBoard's hparams tab, and keeps the vocabulary of a text model beside it."""
@@ -56,7 +62,8 @@ class SaveConfig(SaveConfigCallback):
         if not trainer.is_global_zero:
             return
         if isinstance(pl_module, GenerativeModel) and pl_module.vocabulary is not None and folder is not None:
-            Path(folder, "vocabulary.json").write_text(pl_module.vocabulary, encoding="utf-8")
+            with atomic_write(Path(folder, "vocabulary.json")) as file:
+                file.write(pl_module.vocabulary)
         if isinstance(trainer.logger, RunLogger):
             shown = ("seed_everything", "model", "data", "trainer")
             trainer.logger.log_hyperparams({key: self.config.as_dict()[key] for key in shown})
