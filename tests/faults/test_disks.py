@@ -48,11 +48,11 @@ def test_a_full_disk_is_one_line_and_the_earlier_checkpoint_stays(tmp_path, tmp_
 
 
 def no_space(*args: str) -> None:
-    """Whatever is written beside its name meets a device without space, from the third checkpoint on."""
+    """Checkpoints meet a device without space from the third on."""
     opened, count = Path.open, [0]
 
     def open_full(self: Path, mode: str = "r", **options: object) -> object:
-        if self.name.endswith(".partial"):
+        if ".ckpt." in self.name and self.name.endswith(".partial"):
             count[0] += 1
             if count[0] > 2:
                 return opened(Path("/dev/full"), mode, **options)  # type: ignore[call-overload]
