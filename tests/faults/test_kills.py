@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_killed_at_a_place(tmp_path, tmp_path_factory, inject: Inject, model, pl
 
 
 def killed_again_and_again(folder: Path, model: str, seconds: float, seed: int) -> int:
-    """Trains and is killed at three random moments; the number of kills."""
+    """Trains and is killed at up to three random moments, at least one; the number of kills."""
     moment, kills = random.Random(seed), 0
     while kills < 3:
         child = Child(train, model, SAVING, folder=folder)
@@ -105,7 +106,11 @@ def killed_again_and_again(folder: Path, model: str, seconds: float, seed: int) 
         time.sleep(moment.uniform(0, seconds))
         child.kill()
         if child.process.exitcode == 0:
-            break
+            if kills:
+                break
+            shutil.rmtree(folder)  # it was faster than the one whose time was taken
+            seconds /= 2
+            continue
         assert child.process.exitcode == -signal.SIGKILL, child.said
         kills += 1
         assert_whole(folder)
