@@ -165,7 +165,9 @@ def _load(ckpt_path: str, seed: int, device: str, kind: type[Any]) -> Any:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"the device {device} cannot be used here: take cpu or auto") from error
-    return kind.load_from_checkpoint(_resolve(ckpt_path), map_location=torch.device(device))
+    path = _resolve(ckpt_path)
+    runs.import_classes_of(path)
+    return kind.load_from_checkpoint(path, map_location=torch.device(device))
 
 
 def _check(**counts: int | None) -> None:

@@ -107,7 +107,8 @@ class Optimized(Inference):
         diverged = torch.zeros_like(best_objective, dtype=torch.bool)
         first_gradient, curve = torch.zeros_like(parameters), list[Tensor]()
         for t, noise in enumerate(torch.randn_like(start.mean.expand(self.num_steps + 1, -1, -1))):
-            inside = (parameters.abs() < LIMIT).all(-1)  # never where they are NaN
+            # Never where they are NaN. Where to start is not ours to say, so that is taken as it is.
+            inside = (parameters.abs() < (LIMIT if t else torch.inf)).all(-1)
             q = DiagonalGaussian(*torch.where(inside[:, None], parameters, 0.0).chunk(2, -1))
             sigma = (0.5 * q.logvar).exp()
             z = q.rsample(noise)

@@ -16,6 +16,7 @@ def quieten() -> None:
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.trainer.connectors.checkpoint_connector"):
         logging.getLogger(name).addFilter(_is_useful)
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")  # Lightning's own use of PyTorch
+    warnings.filterwarnings("ignore", "ReduceLROnPlateau conditioned on metric val/elbo")  # which we see to ourselves
     warnings.filterwarnings("ignore", ".*sync_dist=True")  # our metrics are already those of all processes
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")  # so it is when one resumes
 

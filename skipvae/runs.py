@@ -1,6 +1,9 @@
 """Run folders: `lightning_logs/NAME/version_N` holds the config, the checkpoints, the logs and the results of a run."""
 
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -48,13 +51,40 @@ def data_of(checkpoint: str | Path) -> LightningDataModule:
         raise ValueError(f"there is no config.yaml beside {checkpoint}: say which --data to take the examples from")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{folder / 'config.yaml'} cannot be read ({error}): say which --data to take") from error
-    if not isinstance(config, dict) or not config.get("data"):
+    config = _config_of(folder)
+    if not config.get("data"):
         raise ValueError(
             f"{folder / 'config.yaml'} says nothing about data: say which --data to take the examples from"
         )
     data: LightningDataModule = parser.instantiate(parser.parse_object({"data": config["data"]})).data
     return data
+
+
+def import_classes_of(checkpoint: str | Path) -> None:
+    """Imports what the config of a checkpoint's run names as parts of its model: a user's own classes are known then.
+
+    Raises:
+        ModuleNotFoundError: if there is no such module.
+        ValueError: if the config cannot be read.
+    """
+    folder = folder_of(checkpoint)
+    for path in _class_paths(_config_of(folder).get("model")) if folder is not None else ():
+        import_module(path.rpartition(".")[0])
+
+
+def _class_paths(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        path = config.get("class_path")
+        if isinstance(path, str) and "." in path:
+            yield path
+        for value in config.values():
+            yield from _class_paths(value)
+
+
+def _config_of(folder: Path) -> dict[str, Any]:
+    path = folder / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return config if isinstance(config, dict) else {}

@@ -11,7 +11,8 @@ class HalveOnPlateau(ReduceLROnPlateau):
 
     Args:
         optimizer: whose learning rates to lower.
-        min_epochs: number of the first epoch, counted from 1, that may start the halving.
+        min_epochs: number of the first epoch, counted from 1, that may start the halving; of the epochs with a
+            validation, should there be others.
         factor: what the rate is multiplied by.
         min_lr: the training ends when all rates are below it.
 

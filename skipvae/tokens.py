@@ -27,6 +27,17 @@ def num_predictions(x: Tensor) -> Tensor:
     return lengths(x[:, 1:])
 
 
+def check_vocab_size(vocab_size: int | None) -> int:
+    """The size as given, or a ValueError that says what is wrong with it."""
+    if vocab_size is None or vocab_size < 1:
+        raise ValueError(
+            f"vocab_size is {vocab_size}: does this data set hold text?"
+            if vocab_size is None
+            else f"vocab_size is {vocab_size}: it must be at least 1"
+        )
+    return vocab_size
+
+
 def check_tokens(x: Tensor, vocab_size: int) -> None:
     """Raises a ValueError unless x is a batch of sentences over a vocabulary of this size.
 

@@ -147,3 +147,15 @@ def test_a_traceback_can_be_had(workspace, monkeypatch):
     monkeypatch.setenv("SKIPVAE_TRACEBACK", "1")
     with pytest.raises(ValueError, match="batch_size=0"):
         main(["fit", *TINY, "--data.batch_size=0"])
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "said"),
+    [
+        ("mnist/pixelcnn_small.yaml", "datamodules.VersesDataModule", "does this data set hold images"),
+        ("verses/vae_small.yaml", "datamodules.MNISTDigitsDataModule", "does this data set hold text"),
+    ],
+)
+def test_data_of_the_other_kind_is_one_line(workspace, capsys, config, data, said):
+    args = ["fit", "--config", str(CONFIG.parents[1] / config), f"--data={data}", "--trainer.logger=false"]
+    assert said in error_of(capsys, *args)

@@ -14,7 +14,7 @@ from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, Predictio
 from skipvae.cli import USAGE, main
 from skipvae.commands import COMMANDS
 from tests.callbacks.tiny import read_events
-from tests.command_line import CONFIG, QUIET, RUN, TINY, contents, error_of, fit, plain
+from tests.command_line import CONFIG, QUIET, RUN, TINY, TINY_DATA, contents, error_of, fit, plain
 
 TRAINER_COMMANDS = ["fit", "validate", "test", "predict"]
 
@@ -143,6 +143,13 @@ def test_another_seed_gives_another_run(workspace):
     assert one["train/loss"] != other["train/loss"]
 
 
+def test_a_seed_that_is_drawn_is_written_down_for_all(workspace):
+    cli = fit("--seed_everything=true", "--trainer.logger=false", "--trainer.max_steps=1")
+    config = cli.config["fit"]
+    assert type(config["seed_everything"]) is int
+    assert config["data"]["init_args"]["seed"] == cli.datamodule.seed == config["seed_everything"]
+
+
 # -- other people's classes -------------------------------------------------------------------------------------------
 
 PLUGIN = """
@@ -267,6 +274,14 @@ def test_predict_writes_where_it_is_told_to(tiny_run, tmp_path):
     plain(["predict", "--ckpt_path=best", *QUIET, "--predictions.output=new/posteriors.csv"])
     assert Path("new/posteriors.csv").read_text().startswith("id,label,mean_0,")
     assert before.items() <= contents(tiny_run).items()
+
+
+def test_predict_needs_a_model_with_z(workspace, capsys):
+    options = ["--config", str(CONFIG.parents[1] / "mnist/pixelcnn_baseline_small.yaml"), *QUIET, *TINY_DATA]
+    options += ["--model.decoder.channels=4", "--model.decoder.num_layers=2", "--trainer.max_steps=1"]
+    plain(["fit", *options])
+    said = error_of(capsys, "predict", "--ckpt_path=last", *QUIET)
+    assert "predicts no posterior to write: take a model with latent variables" in said
 
 
 @pytest.mark.parametrize("command", ["test", "validate", "predict"])

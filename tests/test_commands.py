@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,7 @@ from torchvision.io import ImageReadMode, read_image
 from datamodules import MNISTDigitsDataModule
 from skipvae import VAE
 from skipvae.cli import main
-from tests.command_line import contents, error_of
+from tests.command_line import CONFIG, QUIET, ROOT, TINY_DATA, contents, error_of
 
 SIDE, GAP = 28, 2  # of a digit, and of the lines of a grid
 
@@ -133,3 +136,25 @@ def test_a_checkpoint_outside_a_run_needs_data(tiny_run, capsys):
 def test_without_a_run_there_is_nothing_to_sample_from(workspace, capsys):
     assert "there is no last checkpoint under lightning_logs" in error_of(capsys, "sample", "--ckpt_path=last")
     assert "ckpt_path" in error_of(capsys, "sample")
+
+
+# -- classes of the user's --------------------------------------------------------------------------------------------
+
+
+def test_a_decoder_of_the_users_own_can_be_sampled_from(tmp_path):
+    module = "from skipvae.decoders import MLPDecoder\n\n\nclass Mine(MLPDecoder):\n    pass\n"
+    (tmp_path / "decoders_of_mine.py").write_text(module)
+    options = [
+        "--model.decoder",
+        "decoders_of_mine.Mine",
+        "--model.decoder.hidden_dim=8",
+        "--model.decoder.latent_dim=3",
+    ]
+    others = ["--model.encoder.hidden_dim=8", *TINY_DATA, *QUIET, "--name=mine", "--trainer.max_steps=2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for command in (["fit", "--config", str(CONFIG), *options, *others], ["sample", "--ckpt_path=last"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "skipvae", *command], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert "wrote" in done.stdout

@@ -393,6 +393,18 @@ def test_steps_that_are_far_too_long_leave_finite_gradients(gradient, images):
     assert model.loss(images)["diverged"] > 0
 
 
+@pytest.mark.parametrize(("mean", "logvar"), [(25.0, 0.0), (0.0, -21.0), (-30.0, -150.0)])
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_a_start_far_out_is_taken_as_it_is(gradient, mean, logvar):
+    decoder = LinearGaussianDecoder()
+    x = decoder.bias.detach().expand(3, -1)
+    start = Normals(*(nn.Parameter(torch.full((3, 2), v, dtype=torch.double)) for v in (mean, logvar)))
+    model = VAE(start, decoder, SemiAmortized(3, gradient=gradient))
+    model.validation_step((x,), 0)
+    assert math.isfinite(model.evaluation.compute()["amortization_gap"])
+    assert all(gradient.isfinite().all() for gradient in gradients(model, x).values())
+
+
 def test_a_broken_encoder_is_not_covered_up(images):
     model = mlp(SemiAmortized(3))
     with torch.no_grad():

@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.trainer.states import TrainerFn
 
 from skipvae.callbacks.atomic import atomic_write
 from skipvae.checkpoint import check_like
@@ -35,6 +36,8 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 class BestAndLast(ModelCheckpoint):
     """Keeps `best.ckpt` by validation ELBO and `last.ckpt`; Ctrl-C ends the step at hand and saves `last.ckpt`.
+
+    With several processes that is the next step that is logged.
 
     `last.ckpt` is written at the end of every epoch, whether the epoch was the best so far or not.
 
@@ -104,7 +107,11 @@ class BestAndLast(ModelCheckpoint):
             # A checkpoint from here would count the epoch as whole, and its validation would never be made.
             self._ended = False
             return
-        interrupted = self._stops(trainer)
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # in the midst of a step, whose gradient so far would be lost
+        # Several processes have to agree, which means waiting for the device, so they do it now and then.
+        alone, every = trainer.world_size == 1, max(1, trainer.log_every_n_steps)  # type: ignore[attr-defined]
+        interrupted = (alone or trainer.global_step % every == 0) and self._stops(trainer)
         self._ended = trainer.global_step == trainer.max_steps
         if interrupted or self._ended or (self._last_every and trainer.global_step % self._last_every == 0):
             # Lightning logs the step only after this hook, so that a kill in between would lose it; twice is once.
@@ -123,8 +130,6 @@ class BestAndLast(ModelCheckpoint):
 
     def _stops(self, trainer: Trainer) -> bool:
         """Whether any process was interrupted: saving takes all, and the signal may reach them in different steps."""
-        if trainer.world_size == 1:
-            return self._interrupted
         stops: bool = trainer.strategy.reduce_boolean_decision(self._interrupted, all=False)
         return stops
 
@@ -144,7 +149,8 @@ class BestAndLast(ModelCheckpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Says where the run can be taken up again."""
         self._release_interrupt()
-        if self.dirpath and trainer.is_global_zero and self.last_path.is_file():
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        if fitting and self.dirpath and trainer.is_global_zero and self.last_path.is_file():
             print(f"To go on from step {trainer.global_step}: skipvae fit --ckpt_path {self.last_path}", flush=True)
 
     def _release_interrupt(self) -> None:

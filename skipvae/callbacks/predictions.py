@@ -1,7 +1,7 @@
 """The posteriors that `predict` finds, in one file."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ class PredictionWriter(Callback):
 
     The columns are id, label, mean_0 ... mean_{K-1}, logvar_0 ... logvar_{K-1}; the rows are in the order of the ids,
     with any number of processes. `numpy.genfromtxt(path, delimiter=",", names=True)` and `pandas.read_csv(path)` read
-    it; the nine digits written give back the same float32.
+    it; the nine digits written give back the same float32. An id is the example's place in its split, counted from 0;
+    of text, without the sentences that were left out as empty or too long.
 
     Args:
         output: the file; predictions.csv in the run's folder when not given.
@@ -31,6 +32,8 @@ class PredictionWriter(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuses an impossible output before the work, not after it."""
+        if stage == "predict" and type(pl_module).predict_step is LightningModule.predict_step:
+            _refuse(pl_module)
         if stage == "predict" and self.output is not None and Path(self.output).is_dir():
             raise ValueError(f"{self.output} is a folder: give the name of a file")
 
@@ -41,9 +44,7 @@ class PredictionWriter(Callback):
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Keeps what was predicted for a batch."""
         if not (isinstance(outputs, dict) and {"id", "label", "mean", "logvar"} <= outputs.keys()):
-            raise ValueError(
-                f"{type(pl_module).__name__} predicts no posterior to write: take a model with latent variables"
-            )
+            _refuse(pl_module)
         columns = [outputs["id"].view(-1, 1), outputs["label"].view(-1, 1), outputs["mean"], outputs["logvar"]]
         self._rows.append(torch.cat([column.double() for column in columns], 1).cpu())  # (B, 2 + 2 K)
 
@@ -66,6 +67,10 @@ class PredictionWriter(Callback):
             for part in parts:
                 part.unlink()
             print(f"posterior means and log-variances of {len(rows)} examples: {path}")
+
+
+def _refuse(model: LightningModule) -> NoReturn:
+    raise ValueError(f"{type(model).__name__} predicts no posterior to write: take a model with latent variables")
 
 
 def _part(path: Path, rank: int) -> Path:

@@ -122,13 +122,13 @@ def table(results: Mapping[str, Any], stage: str, num_importance_samples: int | 
     found.add_column("value", justify="right", no_wrap=True)
     found.add_column("meaning")
     meanings = {
-        "elbo": "evidence lower bound, higher is better",
+        "elbo": "evidence lower bound, higher is better" if num_units else "log p(x), higher is better",
         "reconstruction": "log-likelihood of x given z",
         "kl": "KL(q(z|x) || p(z)): what z costs",
         "mi": f"mutual information (at most ln N = {results.get('mi_ceiling', math.nan):.2f})",
         "aggregated_kl": "KL(q(z) || p(z)), all x taken together",
         "au": f"active units of {num_units} (variance above {results.get('au_threshold', 0):g})",
-        "nll": f"-log p(x) at most ({num_importance_samples} samples of z)",
+        "nll": f"-log p(x) at most ({num_importance_samples} samples of z)" if num_units else "-log p(x)",
         "true_mi": "mutual information in the process that made the data",
         "true_nll": "-log p(x) of that process",
         "ppl": "perplexity per token, lower is better",

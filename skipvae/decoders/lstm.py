@@ -12,7 +12,7 @@ from skipvae.decoders.vocabulary_loss import token_log_prob
 from skipvae.initialization import uniform
 from skipvae.recurrent import LSTM
 from skipvae.skip import SkipLinear
-from skipvae.tokens import BOS, EOS, PAD, UNK, check_tokens, num_predictions
+from skipvae.tokens import BOS, EOS, PAD, UNK, check_tokens, check_vocab_size, num_predictions
 
 NEVER = -1e4
 """Logit of a symbol that cannot come next: its probability is 0 in every precision, its gradient too."""
@@ -70,7 +70,7 @@ class LSTMDecoder(Decoder):
         if num_layers < 1:
             raise ValueError(f"num_layers is {num_layers}: an LSTM has at least one")
         self.latent_dim, self.skip = latent_dim, skip
-        self.vocab_size, self.hidden_dim = vocab_size, hidden_dim
+        self.vocab_size, self.hidden_dim = check_vocab_size(vocab_size), hidden_dim
         self.word_dropout, self.recompute = word_dropout, recompute
         skip_dim = latent_dim if skip else 0
         widths = (hidden_dim + skip_dim if layer else embedding_dim + latent_dim for layer in range(num_layers))

@@ -11,6 +11,7 @@ from skipvae.decoders.gated import GatedLayer, with_maps
 from skipvae.decoders.masked import HorizontalConv2d, channel_ranks
 from skipvae.decoders.pixelcnn_sampling import sample_pixels
 from skipvae.initialization import he_normal
+from skipvae.shapes import image_size
 from skipvae.skip import LatentMaps
 
 MOST_LAYERS = 10_000
@@ -25,6 +26,8 @@ class GatedPixelCNNDecoder(ImageDecoder):
     (Dieng et al. 2019, section 4). `latent_dim=0` leaves the plain Gated PixelCNN (van den Oord et al. 2016,
     arXiv:1606.05328). As there, the vertical stack moves down by one row once, in the first layer. The authors' code
     moves it in every layer, which hides what lies above to the right, further than the kernel reaches in one layer.
+    Without skips the very first pixel does not depend on z: in the first layer a pixel sees what came before it, of the
+    images of z too.
 
     Args:
         latent_dim: size K of z, or 0 for a model without z.
@@ -59,7 +62,7 @@ class GatedPixelCNNDecoder(ImageDecoder):
         skip: bool = False,
     ) -> None:
         super().__init__()
-        image_channels, height, width = image_shape
+        image_channels, height, width = image_size(image_shape)
         self.image_shape = (image_channels, height, width)
         self.latent_dim, self.skip = latent_dim, skip
         widths = _per_layer("channels", channels, num_layers)

@@ -7,7 +7,7 @@ from skipvae.encoders.base import Encoder
 from skipvae.initialization import uniform
 from skipvae.posterior import DiagonalGaussian
 from skipvae.recurrent import LSTM
-from skipvae.tokens import check_tokens, lengths
+from skipvae.tokens import check_tokens, check_vocab_size, lengths
 
 
 class LSTMEncoder(Encoder):
@@ -44,7 +44,7 @@ class LSTMEncoder(Encoder):
         init_range: float = 0.1,
     ) -> None:
         super().__init__()
-        self.latent_dim, self.vocab_size = latent_dim, vocab_size
+        self.latent_dim, self.vocab_size = latent_dim, check_vocab_size(vocab_size)
         self.embedding = nn.Embedding(vocab_size, embedding_dim)
         self.lstm = LSTM(embedding_dim, hidden_dim, num_layers)
         self.posterior = nn.Linear(hidden_dim, 2 * latent_dim)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from skipvae.encoders.base import Encoder
 from skipvae.initialization import he_normal
 from skipvae.posterior import DiagonalGaussian
-from skipvae.shapes import check_image_shape
+from skipvae.shapes import check_image_shape, image_size
 
 
 class ResidualBlock(nn.Module):
@@ -63,7 +63,7 @@ class ResNetEncoder(Encoder):
         channels: Sequence[int] = (64, 64, 64),
     ) -> None:
         super().__init__()
-        image_channels, height, width = image_shape
+        image_channels, height, width = image_size(image_shape)
         self.latent_dim = latent_dim
         self.image_shape = (image_channels, height, width)
         halvings = 2 ** len(channels)

@@ -66,13 +66,13 @@ def representation_scores(mean: Tensor, label: Tensor) -> RepresentationScores |
     from sklearn.neighbors import KNeighborsClassifier
 
     rows = torch.column_stack([label.double(), mean.double()])[label >= 0].cpu().numpy()
+    rows = _shuffled(rows)[:MAX_EXAMPLES]
     values, counts = np.unique(rows[:, 0], return_counts=True)
     rows = rows[np.isin(rows[:, 0], values[counts >= FOLDS])]
     num_values = int((counts >= FOLDS).sum())
     if num_values < 2:
         return None
-    rows = rows[np.lexsort(rows.T)]  # several processes gather the examples in another order, and folds depend on it
-    rows = np.random.default_rng(0).permutation(rows)[:MAX_EXAMPLES]
+    rows = _shuffled(rows)  # again, so that the folds do not depend on what was left out
     x, y = rows[:, 1:], rows[:, 0].astype(np.int64)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     accuracy = [
@@ -88,6 +88,11 @@ def representation_scores(mean: Tensor, label: Tensor) -> RepresentationScores |
         ari=float(adjusted_rand_score(y, clusters)),
         num_labelled=len(y),
     )
+
+
+def _shuffled(rows: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The same order for the same rows, however they came: several processes gather them in another."""
+    return np.random.default_rng(0).permutation(rows[np.lexsort(rows.T)])
 
 
 class Representation(DatasetMetric):

@@ -11,7 +11,7 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.trainer.states import TrainerFn
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -72,12 +72,20 @@ class GenerativeModel(Component, LightningModule):
         raise NotImplementedError
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser and, if one was chosen, its scheduler, stepped once per epoch."""
+        """The optimiser and, if one was chosen, its scheduler, stepped once per epoch, or validation if it follows one.
+
+        Raises:
+            ValueError: if a plateau scheduler takes a larger ELBO for a worse one.
+        """
         optimizer = self._optimizer_factory(self.parameters())
         if self._scheduler_factory is None:
             return optimizer
         scheduler = self._scheduler_factory(optimizer)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/elbo"}}
+        if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != "max":
+            raise ValueError("a plateau scheduler follows val/elbo, of which more is better: give it mode: max")
+        # Not strict: `_follow_validation` steps plateau schedulers, and not every epoch need have a validation.
+        chosen = LRSchedulerConfigType(scheduler=scheduler, monitor="val/elbo", strict=False)
+        return {"optimizer": optimizer, "lr_scheduler": chosen}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leaves plateau schedulers to `_follow_validation`: Lightning steps them after the epoch's checkpoint is
@@ -127,15 +135,22 @@ class GenerativeModel(Component, LightningModule):
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    def on_train_epoch_start(self) -> None:
+        """Gives a shuffling DataLoader of the user's another order in each epoch: a validation has its fixed noise."""
+        self._seed_noise(2, self.current_epoch)
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Makes the noise of a step a function of the seed and the step, so that a resumed run continues exactly."""
-        self._seed_noise(0, self.global_step * self.trainer.world_size + self.trainer.global_rank)
+        parts = self.trainer.accumulate_grad_batches
+        part = self.global_step * parts + batch_idx % parts
+        self._seed_noise(0, part * self.trainer.world_size + self.trainer.global_rank)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """One step on a batch whose first entry is x."""
         terms = self.loss(batch[0])
         try:
-            self._record(terms)
+            whole = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
+            self._record(terms, ends_step=whole or self.trainer.is_last_batch)
         except FloatingPointError:
             if not batch[0].isfinite().all():
                 raise FloatingPointError(
@@ -144,14 +159,14 @@ class GenerativeModel(Component, LightningModule):
             raise
         return terms["loss"]
 
-    def _record(self, terms: dict[str, Tensor]) -> None:
+    def _record(self, terms: dict[str, Tensor], ends_step: bool = True) -> None:
         """Gathers the terms on the device; hands their means to the loggers only when they write.
 
         Calling `self.log` at every step would cost more than a small model's whole step.
         """
         self._terms.add(self.global_step, terms)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        due = (self.global_step + 1) % max(1, every) == 0
+        due = ends_step and (self.global_step + 1) % max(1, every) == 0
         if due:
             self._check_finite()
             means = self._terms.means()

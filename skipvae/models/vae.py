@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from skipvae.decoders.base import Decoder
 from skipvae.encoders.base import Encoder
-from skipvae.inference import Amortized, Inference, Inferred
+from skipvae.inference import Amortized, Inference, Inferred, Optimized
 from skipvae.models.base import GenerativeModel
 from skipvae.models.evaluation import Evaluation
 from skipvae.objective import Elbo, elbo, importance_weighted_log_likelihood, training_loss
@@ -65,7 +65,9 @@ class VAE(GenerativeModel):
         if compile and not isinstance(inference, Amortized):
             raise ValueError("compile=true works with amortized inference only: steps of inference differentiate twice")
         if not inference.uses_encoder:
-            encoder = None  # weights that nothing trains have no place in a model, and DDP refuses them
+            encoder = self._init_args["encoder"] = (
+                None  # weights that nothing trains have no place in a model, and DDP refuses them
+            )
         elif encoder is None:
             raise ValueError(f"{type(inference).__name__} needs an encoder; without one, take skipvae.inference.SVI")
         elif encoder.latent_dim != decoder.latent_dim:
@@ -74,6 +76,12 @@ class VAE(GenerativeModel):
             )
         if not 0 <= free_bits <= 1e6:
             raise ValueError(f"free_bits is {free_bits}: give the nats that each dimension has free, at least 0")
+        if free_bits and isinstance(inference, Optimized) and getattr(inference, "gradient", "none") == "none":
+            raise ValueError("free_bits does nothing where the loss has no gradient by the posterior: leave it out")
+        if decoder.latent_dim < 1:
+            raise ValueError("a VAE needs latent_dim >= 1: for a model without z take skipvae.Autoregressive")
+        if num_importance_samples < 0:
+            raise ValueError(f"num_importance_samples is {num_importance_samples}: give 0 for none, or more")
         self.encoder, self.decoder, self.inference = encoder, decoder, inference
         self.free_bits = free_bits
         self.num_importance_samples = num_importance_samples

@@ -17,7 +17,7 @@ from skipvae.study.record import Record
 Config = dict[str, Any]
 
 WHERE = {"name", "logger", "ckpt_path", "weights_only", "data_dir", "accelerator", "devices", "num_nodes"}
-SHOWN = {"image_grids", "latent_pictures", "predictions", "log_every_n_steps"}
+SHOWN = {"image_grids", "latent_pictures", "text_samples", "predictions", "log_every_n_steps"}
 ASIDE = WHERE | SHOWN
 """Settings that say where a run happens and what is shown of it, not what it is."""
 

@@ -146,6 +146,8 @@ def read_study(path: str | Path) -> Study:
 
 def _quantity(name: str, given: Fields) -> Quantity:
     """Either `{key: [values], ...}`, where several keys vary together, or `{label: {key: value, ...}, ...}`."""
+    if not given.values:
+        given.fail("say what is varied: {model.decoder.latent_dim: [2, 10]}")
     if all(isinstance(value, dict) for value in given.values.values()):
         return Quantity(name, tuple(given.values.items()))
     columns = list(given.values.values())

@@ -15,6 +15,7 @@ from skipvae.callbacks import BestAndLast
 from skipvae.decoders import MLPDecoder
 from skipvae.encoders import MLPEncoder
 from skipvae.models import GenerativeModel
+from skipvae.schedulers import HalveOnPlateau
 
 NUM_BATCHES = 6
 SETTINGS: dict[str, Any] = {
@@ -97,6 +98,60 @@ def test_a_scheduler_that_watches_a_metric_watches_the_elbo(tmp_path):
     )
     trainer = fit(model, tmp_path, max_epochs=2)
     assert trainer.lr_scheduler_configs[0].monitor == "val/elbo"
+
+
+def test_a_plateau_scheduler_must_know_that_more_is_better(tmp_path):
+    model = Scripted(lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
+    with pytest.raises(ValueError, match="mode: max"):
+        fit(model, tmp_path)
+
+
+def test_a_plateau_scheduler_needs_no_validation_in_every_epoch(tmp_path):
+    model = Scripted(lr_scheduler=lambda optimizer: HalveOnPlateau(optimizer, min_epochs=1, min_lr=0.0))
+    trainer = fit(model, tmp_path, max_epochs=4, check_val_every_n_epoch=2, callbacks=[])
+    assert trainer.lr_scheduler_configs[0].scheduler.last_epoch == 2
+
+
+# -- parts of a step --------------------------------------------------------------------------------------------------
+
+
+class Listens(Scripted):
+    """Notes the noise, the first entry, and the loss of each batch."""
+
+    def loss(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        self.heard = [*getattr(self, "heard", []), (float(torch.rand(())), float(x.sum()))]
+        terms = super().loss(x)
+        self.losses = [*getattr(self, "losses", []), float(terms["loss"].detach())]
+        return terms
+
+
+def test_each_part_of_a_step_has_noise_of_its_own_and_counts_in_the_mean(tmp_path):
+    pl.seed_everything(1)
+    logger, model = Kept(), Listens(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+    fit(model, tmp_path, logger=logger, accumulate_grad_batches=2)
+    assert len({noise for noise, _ in model.heard}) == NUM_BATCHES
+    means = [sum(model.losses[i : i + 2]) / 2 for i in range(0, NUM_BATCHES, 2)]
+    assert list(logger.series("train/loss").values()) == pytest.approx(means)
+
+
+def test_nothing_is_saved_in_the_midst_of_a_step(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(BestAndLast, "_save_last", lambda self, trainer: saved.append(trainer.global_step))
+    fit(Scripted(), tmp_path, callbacks=[BestAndLast(every_n_train_steps=1)], accumulate_grad_batches=2)
+    assert saved == [1, 2, 3]
+
+
+def test_a_loader_that_shuffles_has_another_order_in_each_epoch(tmp_path):
+    pl.seed_everything(1)
+    model = Listens()
+    x = torch.arange(24.0).view(24, 1, 1, 1).expand(24, 1, 2, 2) / 24
+    loader = DataLoader(TensorDataset(x), batch_size=4, shuffle=True)
+    trainer = pl.Trainer(**(SETTINGS | {"max_epochs": 3}), logger=False, default_root_dir=tmp_path, callbacks=[])
+    trainer.fit(model, loader, batches())
+    sums = [total for _, total in model.heard]
+    orders = {tuple(sums[i : i + NUM_BATCHES]) for i in range(0, len(sums), NUM_BATCHES)}
+    assert len(sums) == 3 * NUM_BATCHES
+    assert len(orders) == 3
 
 
 # -- logs -------------------------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from skipvae import VAE
-from skipvae.decoders import MLPDecoder
-from skipvae.encoders import MLPEncoder
+from skipvae.decoders import LSTMDecoder, MLPDecoder
+from skipvae.encoders import LSTMEncoder, MLPEncoder
+from skipvae.inference import SVI, SemiAmortized
 from tests.linear_gaussian import LinearGaussianDecoder, LinearGaussianEncoder
 
 
@@ -279,3 +280,36 @@ def test_labels_are_told_in_tests_only(images):
     model.evaluation.reset()
     model.test_step((images, torch.full_like(labels, -1)), 0)
     assert "nmi" not in model.evaluation.compute()
+
+
+# -- what cannot be ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "mend"),
+    [
+        ({"free_bits": 0.1, "inference": SVI()}, "leave it out"),
+        ({"free_bits": 0.1, "inference": SemiAmortized(gradient="none")}, "leave it out"),
+        ({"num_importance_samples": -5}, "give 0 for none"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(options, mend):
+    with pytest.raises(ValueError, match=mend):
+        mlp(**options)
+
+
+def test_free_bits_go_with_gradients_through_the_steps():
+    assert mlp(free_bits=0.1, inference=SemiAmortized()).free_bits == 0.1
+
+
+def test_a_vae_without_z_is_refused():
+    sizes = {"vocab_size": 8, "embedding_dim": 2, "hidden_dim": 2}
+    with pytest.raises(ValueError, match=r"take skipvae\.Autoregressive"):
+        VAE(LSTMEncoder(0, **sizes), LSTMDecoder(0, **sizes))
+
+
+def test_an_encoder_that_is_not_used_takes_no_room_in_a_checkpoint():
+    decoder = MLPDecoder(3, (1, 4, 4), hidden_dim=4)
+    model = VAE(MLPEncoder(3, (1, 4, 4), hidden_dim=4000), decoder, SVI(num_steps=2))
+    assert model.spec["init_args"]["encoder"] is None
+    assert model.inference.uses_encoder is False

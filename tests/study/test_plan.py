@@ -98,6 +98,7 @@ def test_arguments_keep_the_type_of_a_value(write_study: WriteStudy) -> None:
     [
         ({"modles": {}}, "there is no field modles: choose from about, base"),
         ({"models": {}}, "name at least one model"),
+        ({"vary": {"K": {}}}, "say what is varied"),
         ({"models": {"A B": {}, "A-B": {}}}, "two points would be called A-B-seed1"),
         ({"seeds": [1, 1]}, "two points would be called VAE-seed1"),
         ({"vary": {"K": {"k": [2, 2]}}}, "two points would be called VAE-K2-seed1"),
