@@ -15,7 +15,7 @@ from tests.command_line import QUIET, ROOT, error_of, run
 
 WORDS = ("light", "dark", "day", "night", "good", "<b>")
 SMALL = [
-    *("--config", str(ROOT / "configs/quickstart/lstm.yaml"), "--name=text", *QUIET, "--data=TextDataModule"),
+    *("--config", str(ROOT / "configs/verses/vae_small.yaml"), "--name=text", *QUIET, "--data=TextDataModule"),
     *(
         "--data.train=corpus.txt",
         "--data.train_size=40",

@@ -26,7 +26,7 @@ ANNEALED = (
 REFINED = ("--model.inference=skipvae.inference.SemiAmortized", "--model.inference.num_steps=2")
 WORDS = ("light", "dark", "day", "night", "good", "bad", "and")
 TEXT = (
-    *("--config", str(ROOT / "configs/quickstart/lstm.yaml"), "--name=tiny", *QUIET, "--data=TextDataModule"),
+    *("--config", str(ROOT / "configs/verses/vae_small.yaml"), "--name=tiny", *QUIET, "--data=TextDataModule"),
     *("--data.train=corpus.txt", "--data.batch_size=8", "--data.eval_batch_size=4", "--trainer.log_every_n_steps=3"),
     "--data.train_size=null",
     *(f"--model.{part}.{size}=6" for part in ("encoder", "decoder") for size in ("embedding_dim", "hidden_dim")),
