@@ -48,19 +48,21 @@ def test_python_m_skipvae_is_the_same(workspace):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_ctrl_c_in_a_process_of_its_own(workspace):
-    arguments = ["fit", "--config", str(CONFIG), "--name=tiny", *QUIET]
+@pytest.mark.parametrize("processes", [(), TWO], ids=["one", "two"])
+def test_ctrl_c_in_processes_of_their_own(workspace, processes):
+    arguments = ["fit", "--config", str(CONFIG), "--name=tiny", *QUIET, *processes]
     process = subprocess.Popen(
         [sys.executable, "-m", "skipvae", *arguments, "--model.encoder.hidden_dim=8", "--model.decoder.hidden_dim=8"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     while not (LAST.exists() or process.poll() is not None):
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.2)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all processes get it
     said, complained = process.communicate(timeout=120)
     assert process.returncode not in (0, 2)
     assert "skipvae fit --ckpt_path" in said
