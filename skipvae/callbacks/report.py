@@ -82,6 +82,7 @@ class Report(Callback):
             "stage": "test",
             **pl_module.results,
             "model": describe(pl_module),
+            "num_importance_samples": getattr(pl_module, "num_importance_samples", None),
             "seed": None if seed is None else int(seed),
             "checkpoint": None if checkpoint is None else str(checkpoint),
             "seconds": seconds,

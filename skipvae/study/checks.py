@@ -120,6 +120,21 @@ def check_agreement(study: Study, records: Mapping[str, Record], code: Mapping[s
                 )
 
 
+def check_measured(folder: Path, results: Mapping[str, Any]) -> None:
+    """A later `skipvae test` of a run may have replaced its results by others that cannot stand in the same table.
+
+    Raises:
+        ValueError: if the bound was taken with another number of samples than the config of the run says.
+    """
+    model = ((config_of_run(folder) or {}).get("model") or {}).get("init_args") or {}
+    asked, taken = model.get("num_importance_samples"), results.get("num_importance_samples")
+    if None not in (asked, taken) and asked != taken:
+        raise ValueError(
+            f"{folder} was measured again, with num_importance_samples={taken} instead of {asked}: run skipvae test "
+            f"--ckpt_path {folder}/checkpoints/best.ckpt, or accept it with --mixed"
+        )
+
+
 def _data_settings(point: Point) -> Any:
     data = (config_of_run(point.folder) or {}).get("data") or {}
     return {**data, "init_args": {k: v for k, v in (data.get("init_args") or {}).items() if k not in ASIDE}}

@@ -50,6 +50,9 @@ def report(
     results = {
         point.name: results_of(point.folder, records[point.name]) for point in study.points if point.name not in missing
     }
+    for point in study.points:
+        if point.name in results and not mixed:
+            checks.check_measured(point.folder, results[point.name])
     table = tabulate(study, results)
     folder = Path(output) if output else study.folder / "report"
     folder.mkdir(parents=True, exist_ok=True)

@@ -91,3 +91,11 @@ def test_other_data_settings_may_give_other_data(study: Study) -> None:
     checks.check_agreement(study, records, {})
     with pytest.raises(ValueError, match="other data"):
         checks.check_agreement(study, {name: Record("finished", data=name) for name in records}, {})
+
+
+def test_results_of_a_later_test_with_other_samples_are_refused(tmp_path):
+    (tmp_path / "config.yaml").write_text("model: {init_args: {num_importance_samples: 100}}\n")
+    for results in ({}, {"num_importance_samples": 100}, {"num_importance_samples": None}):
+        checks.check_measured(tmp_path, results)
+    with pytest.raises(ValueError, match=r"num_importance_samples=5 instead of 100: run skipvae test .*best\.ckpt"):
+        checks.check_measured(tmp_path, {"num_importance_samples": 5})
