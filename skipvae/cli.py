@@ -110,7 +110,7 @@ class SkipVAECLI(LightningCLI):
         """Settles which checkpoint is meant, and puts the run into its folder."""
         config = self.config[self.subcommand]
         config.weights_only = True  # a checkpoint can run no code
-        if config.seed_everything is not None and "seed" in (of_data := config.data.init_args):
+        if config.seed_everything is not None and "seed" in (of_data := config.data.get("init_args", {})):
             of_data.seed = int(config.seed_everything)  # by now it is a number, also where `true` lets us choose one
         logger = config.trainer.logger
         ours = getattr(logger, "class_path", None) == "skipvae.logger.RunLogger"

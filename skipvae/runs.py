@@ -86,5 +86,5 @@ def _config_of(folder: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        raise ValueError(f"{path} cannot be read, mend it or take it away: {error}") from error
     return config if isinstance(config, dict) else {}

@@ -30,11 +30,7 @@ def num_predictions(x: Tensor) -> Tensor:
 def check_vocab_size(vocab_size: int | None) -> int:
     """The size as given, or a ValueError that says what is wrong with it."""
     if vocab_size is None or vocab_size < 1:
-        raise ValueError(
-            f"vocab_size is {vocab_size}: does this data set hold text?"
-            if vocab_size is None
-            else f"vocab_size is {vocab_size}: it must be at least 1"
-        )
+        raise ValueError(f"vocab_size must be at least 1, not {vocab_size}: does this data set hold text?")
     return vocab_size
 
 

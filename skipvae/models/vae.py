@@ -65,9 +65,8 @@ class VAE(GenerativeModel):
         if compile and not isinstance(inference, Amortized):
             raise ValueError("compile=true works with amortized inference only: steps of inference differentiate twice")
         if not inference.uses_encoder:
-            encoder = self._init_args["encoder"] = (
-                None  # weights that nothing trains have no place in a model, and DDP refuses them
-            )
+            # Weights that nothing trains have no place in a model or its description, and DDP refuses them.
+            encoder = self._init_args["encoder"] = None
         elif encoder is None:
             raise ValueError(f"{type(inference).__name__} needs an encoder; without one, take skipvae.inference.SVI")
         elif encoder.latent_dim != decoder.latent_dim:
