@@ -137,7 +137,8 @@ class GenerativeModel(Component, LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Gives a shuffling DataLoader of the user's another order in each epoch: a validation has its fixed noise."""
-        self._seed_noise(2, self.current_epoch)
+        if self.current_epoch > 0:  # the first epoch's order is drawn by now, or not, according to the loader's workers
+            self._seed_noise(2, self.current_epoch)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Makes the noise of a step a function of the seed and the step, so that a resumed run continues exactly."""
