@@ -1,7 +1,6 @@
 """What training any of the models shares: optimiser, logging, seeds, and checkpoints without code in them."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, ClassVar, Self
 
@@ -27,7 +26,7 @@ from skipvae.checkpoint import (
 )
 from skipvae.component import Component, build
 from skipvae.models.evaluation import LikelihoodEvaluation
-from skipvae.models.terms import LossTerms
+from skipvae.models.terms import LossTerms, check_weights
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
 
 
@@ -181,18 +180,9 @@ class GenerativeModel(Component, LightningModule):
         """Stops all processes or none: one that went on alone would wait for the others forever."""
         error = self._terms.error(last)
         if error is not None and last == 1:  # here the steps before were in order, so broken weights say more
-            self._check_weights(self.named_parameters())
+            check_weights(self.named_parameters(), self.global_step)
         if self.trainer.strategy.reduce_boolean_decision(error is not None, all=False):
             raise FloatingPointError(error or "the loss is no longer finite in another process, which says more")
-
-    def _check_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        for name, weight in weights:
-            if not weight.isfinite().all():
-                raise FloatingPointError(
-                    f"{name} is no longer finite after step {self.global_step - 1}, since its gradient was not: take "
-                    "the last good checkpoint, and a lower learning rate or gradient clipping "
-                    "(trainer.gradient_clip_val)"
-                )
 
     # -- evaluation -------------------------------------------------------------------------------------------------
 
@@ -213,7 +203,7 @@ class GenerativeModel(Component, LightningModule):
         """Starts measuring afresh, whatever an interrupted evaluation left behind, unless training has failed."""
         self._check_finite()  # before the metrics complain, which know neither step nor term
         if self.trainer.state.fn == TrainerFn.FITTING:
-            self._check_weights(self.named_parameters())
+            check_weights(self.named_parameters(), self.global_step)
         self.evaluation.reset()
 
     def on_test_epoch_start(self) -> None:
@@ -252,7 +242,7 @@ class GenerativeModel(Component, LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the description of the model; refuses to save one whose loss or weights are no numbers."""
         self._check_finite()
-        self._check_weights(checkpoint["state_dict"].items())
+        check_weights(checkpoint["state_dict"].items(), self.global_step)
         checkpoint[SPEC_KEY] = {"model": self.spec, "terms": self._terms.state_dict()}
         if self.vocabulary is not None:
             checkpoint[SPEC_KEY]["vocabulary"] = self.vocabulary

@@ -1,6 +1,7 @@
-"""The terms of the training loss between two writes of the loggers."""
+"""The terms of the training loss between two writes of the loggers, and what is said where numbers go wrong."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -59,6 +60,16 @@ class LossTerms:
         self.names, self.steps, self.rows = list(state["names"]), list(state["steps"]), list(state["rows"])
         if not len(self.steps) == len(self.rows) == sum(row.shape == (len(self.names),) for row in self.rows):
             raise ValueError("the checkpoint is damaged: its terms of the loss do not fit each other")
+
+
+def check_weights(weights: Iterable[tuple[str, Tensor]], step: int) -> None:
+    """Raises a FloatingPointError that names the first weight that is not finite before this step."""
+    for name, weight in weights:
+        if not weight.isfinite().all():
+            raise FloatingPointError(
+                f"{name} is no longer finite after step {step - 1}, since its gradient was not: take the last good "
+                "checkpoint, and a lower learning rate or gradient clipping (trainer.gradient_clip_val)"
+            )
 
 
 def _stack(rows: list[Tensor]) -> Tensor:

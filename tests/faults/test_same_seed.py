@@ -77,8 +77,7 @@ def test_another_seed_changes_the_start_and_the_order(workspace, inject: Inject,
             assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.faults), 2])
 def test_the_number_of_data_workers(tmp_path: Path, inject: Inject, monkeypatch: pytest.MonkeyPatch, workers: int):
     """Our own data needs none; whoever brings a DataLoader may use as many as he likes."""
     import pytorch_lightning as pl
