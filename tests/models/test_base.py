@@ -1,77 +1,14 @@
 import math
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers.logger import Logger
-from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, TensorDataset
 
-from skipvae import VAE
 from skipvae.callbacks import BestAndLast
-from skipvae.decoders import MLPDecoder
-from skipvae.encoders import MLPEncoder
-from skipvae.models import GenerativeModel
 from skipvae.schedulers import HalveOnPlateau
-
-NUM_BATCHES = 6
-SETTINGS: dict[str, Any] = {
-    "accelerator": "cpu",
-    "max_epochs": 1,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "log_every_n_steps": 1,
-}
-
-
-class Kept(Logger):
-    """A logger that keeps what it is given."""
-
-    name, version = "kept", 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.metrics: list[tuple[int, dict[str, float]]] = []
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None: ...
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self.metrics.append((step, metrics))
-
-    def series(self, name: str) -> dict[int, float]:
-        return {step: metrics[name] for step, metrics in self.metrics if name in metrics}
-
-
-class Scripted(VAE):
-    """A VAE whose losses are written in advance; "value" is what term `term` has at the given step."""
-
-    def __init__(self, values: dict[int, float] | None = None, term: str = "kl", **options: Any) -> None:
-        encoder, decoder = MLPEncoder(2, (1, 2, 2), 4, 1), MLPDecoder(2, (1, 2, 2), 4, 1)
-        super().__init__(encoder, decoder, **options)
-        self.values, self.term = values or {}, term
-
-    def loss(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        terms = super().loss(x)
-        if self.global_step in self.values:
-            terms[self.term] = terms[self.term] * 0 + self.values[self.global_step]
-            terms["loss"] = terms["kl"] - terms["reconstruction"]
-        return terms
-
-
-def batches() -> DataLoader[Any]:
-    x = torch.rand(4 * NUM_BATCHES, 1, 2, 2, generator=torch.Generator().manual_seed(0)).round()
-    return DataLoader(TensorDataset(x, torch.zeros(len(x))), batch_size=4)
-
-
-def fit(model: pl.LightningModule, folder: Path, ckpt_path: Path | None = None, **options: Any) -> pl.Trainer:
-    own: dict[str, Any] = {"logger": False, "callbacks": [BestAndLast()], "default_root_dir": folder}
-    trainer = pl.Trainer(**(SETTINGS | own | options))
-    trainer.fit(model, batches(), batches(), ckpt_path=ckpt_path)
-    return trainer
-
+from tests.models.scripted import NUM_BATCHES, SETTINGS, Kept, Scripted, batches, fit
 
 # -- optimisers -------------------------------------------------------------------------------------------------------
 
@@ -244,96 +181,6 @@ def test_evaluation_noise_belongs_to_the_batch(tmp_path):
     first = trainer.validate(model, batches(), verbose=False)
     torch.randn(5)
     assert trainer.validate(model, batches(), verbose=False) == first
-
-
-# -- losses that are no numbers ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("term", "value"), [("kl", math.nan), ("kl", math.inf), ("reconstruction", math.nan), ("reconstruction", -math.inf)]
-)
-def test_a_loss_that_is_no_number_stops_training_and_names_step_and_term(tmp_path, term, value):
-    model = Scripted({8: value}, term)
-    with pytest.raises(FloatingPointError, match=rf"the {term} became {value} at step 8: .*learning rate"):
-        fit(model, tmp_path, max_epochs=3, callbacks=[BestAndLast(every_n_train_steps=1)])
-    last = tmp_path / "checkpoints" / "last.ckpt"
-    saved = torch.load(last, weights_only=True)
-    assert saved["global_step"] == 8
-    assert all(weight.isfinite().all() for weight in saved["state_dict"].values())
-
-
-def test_weights_that_are_no_numbers_reach_no_checkpoint(tmp_path):
-    model = Scripted()
-
-    class Poison(pl.Callback):
-        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
-            if trainer.global_step == 3:  # the loss was fine, the gradient is not
-                pl_module.decoder.output.hidden.bias.grad.fill_(math.nan)
-
-    with pytest.raises(FloatingPointError, match=r"decoder.output.hidden.bias is no longer finite after step 3"):
-        fit(model, tmp_path, callbacks=[BestAndLast(every_n_train_steps=1), Poison()])
-    saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    assert saved["global_step"] == 3
-
-
-class Waiting:
-    """Stands in for a model on a device where reading a value means waiting."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, log_every_n_steps: int) -> None:
-        monkeypatch.setattr(Scripted, "device", torch.device("cuda"))
-        self.model = Scripted()
-        alone = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
-        self.trainer = SimpleNamespace(
-            global_step=0,
-            log_every_n_steps=log_every_n_steps,
-            world_size=1,
-            strategy=alone,
-            state=SimpleNamespace(fn=TrainerFn.FITTING),
-        )
-        self.logged: list[dict[str, float]] = []
-        monkeypatch.setattr(GenerativeModel, "trainer", self.trainer)
-        monkeypatch.setattr(GenerativeModel, "global_step", property(lambda _: self.trainer.global_step))
-        monkeypatch.setattr(GenerativeModel, "log", lambda *_, **__: None)
-        monkeypatch.setattr(GenerativeModel, "log_dict", lambda _, metrics: self.logged.append(metrics))
-
-    def step(self, kl: float) -> None:
-        terms = {"loss": torch.tensor(kl), "reconstruction": torch.tensor(0.0), "kl": torch.tensor(kl)}
-        self.model._record(terms)
-        self.trainer.global_step += 1
-
-
-def test_elsewhere_than_on_the_cpu_the_first_bad_step_is_named_at_the_next_logging_step(monkeypatch):
-    waiting = Waiting(monkeypatch, log_every_n_steps=5)
-    waiting.step(1.0)
-    waiting.step(math.nan)
-    waiting.step(math.inf)
-    waiting.step(2.0)
-    assert waiting.logged == []
-    with pytest.raises(FloatingPointError, match="kl became nan at step 1:"):
-        waiting.step(3.0)
-
-
-def test_a_process_stops_if_another_one_has_a_bad_step(monkeypatch):
-    waiting = Waiting(monkeypatch, log_every_n_steps=2)
-    monkeypatch.setattr(waiting.trainer.strategy, "reduce_boolean_decision", lambda decision, all: not all)
-    waiting.step(1.0)
-    with pytest.raises(FloatingPointError, match="in another process"):
-        waiting.step(1.0)
-
-
-@pytest.mark.parametrize("then", ["a checkpoint", "a validation"])
-def test_elsewhere_than_on_the_cpu_a_bad_step_is_noticed_before(monkeypatch, then):
-    waiting = Waiting(monkeypatch, log_every_n_steps=100)
-    hooks = {
-        "a checkpoint": lambda: waiting.model.on_save_checkpoint({"state_dict": {}}),
-        "a validation": waiting.model.on_validation_epoch_start,
-    }
-    waiting.step(1.0)
-    hooks[then]()
-    waiting.step(math.inf)
-    waiting.step(1.0)
-    with pytest.raises(FloatingPointError, match="kl became inf at step 1:"):
-        hooks[then]()
 
 
 # -- on a GPU ---------------------------------------------------------------------------------------------------------
