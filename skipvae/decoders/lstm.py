@@ -167,15 +167,16 @@ class LSTMDecoder(Decoder):
         What a sentence's z contributes is computed here, once.
         """
         first = tuple(part for state in self._initial_states(z, batch_size) for part in state)
-        base = self._base(z, batch_size)
-        weight = self.output.hidden.weight.t().contiguous()  # a product with few rows reads it faster in this order
+        base = self._base(z, batch_size).t().contiguous()  # (V, B)
+        # With few rows, processors are fastest by far from weights (H, V) and states (H, B) to logits (V, B).
+        weight = self.output.hidden.weight.t().contiguous()
 
         def step(token: Tensor, state: State) -> tuple[Tensor, State]:
             h, after = self.embedding(token), list[Tensor]()
             for i, layer in enumerate(self.layers):
                 h, c = torch.lstm_cell(self._input(i, h, z), state[2 * i : 2 * i + 2], *layer.parameters())
                 after += [h, c]
-            return torch.addmm(base, h, weight), tuple(after)
+            return torch.addmm(base, weight.t(), h.t().contiguous()).t(), tuple(after)
 
         return step, first
 
