@@ -39,7 +39,7 @@ class Ours(nn.Module):
     def __init__(self, vocab_size: int, hidden_dim: int, recompute: bool = False) -> None:
         super().__init__()
         sizes = {"vocab_size": vocab_size, "embedding_dim": EMBEDDING_DIM, "hidden_dim": hidden_dim}
-        self.encoder = LSTMEncoder(LATENT_DIM, **sizes)
+        self.encoder = LSTMEncoder(LATENT_DIM, recompute=recompute, **sizes)
         self.decoder = LSTMDecoder(LATENT_DIM, skip=True, recompute=recompute, **sizes)
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:

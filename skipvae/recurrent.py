@@ -3,7 +3,8 @@
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class LSTM(nn.LSTM):
@@ -20,6 +21,8 @@ class LSTM(nn.LSTM):
         input_size: size of the input at each step.
         hidden_size: units in each layer.
         num_layers: number of layers.
+        recompute: whether the backward pass runs the LSTM again, half of the batch at a time, instead of keeping what
+            it needs: for 32 sentences of 80 words and 1024 units, oneDNN keeps 160 MB.
 
     Example:
         >>> output, (h, c) = LSTM(3, 5).eval()(torch.zeros(2, 7, 3))
@@ -27,8 +30,9 @@ class LSTM(nn.LSTM):
         (torch.Size([2, 7, 5]), torch.Size([1, 2, 5]))
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1) -> None:
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, recompute: bool = False) -> None:
         super().__init__(input_size, hidden_size, num_layers, batch_first=True)
+        self.recompute = recompute
 
     def train(self, mode: bool = True) -> Self:
         """Stays in training mode."""
@@ -38,8 +42,21 @@ class LSTM(nn.LSTM):
         """As `torch.nn.LSTM`: (B, T, input_size) and, optionally, the first states to (B, T, H) and the last states."""
         if torch.is_autocast_enabled("cpu") and input.device.type == "cpu" and not _cpu_has_bfloat16():
             with torch.autocast("cpu", enabled=False):
-                return super().forward(input.float(), hx)
-        return super().forward(input, hx)
+                return self._run(input.float(), hx)
+        return self._run(input, hx)
+
+    def _run(self, input: Tensor, hx: Any) -> Any:
+        if not (self.recompute and torch.is_grad_enabled()):
+            return super().forward(input, hx)
+        first, cell = hx or (input.new_zeros(self.num_layers, len(input), self.hidden_size),) * 2
+        halves = zip(input.chunk(2), first.chunk(2, 1), cell.chunk(2, 1), strict=True)
+        outputs, firsts, cells = zip(*(self._checkpointed(x, (h, c)) for x, h, c in halves), strict=True)
+        return torch.cat(outputs), (torch.cat(firsts, 1), torch.cat(cells, 1))
+
+    def _checkpointed(self, input: Tensor, hx: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        run = super().forward
+        output, state = checkpoint(run, input, hx, use_reentrant=False, preserve_rng_state=False)
+        return output, *state
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -56,7 +56,12 @@ def score(log_likelihood: LogLikelihood, z: Tensor, gradient: Gradient) -> tuple
         return _score(log_likelihood, z if z.requires_grad else z.requires_grad_(), create_graph=True)
     if gradient == "finite_difference":
         return _DifferencedScore.apply(log_likelihood, z, *log_likelihood.parameters)  # type: ignore[no-any-return]
-    return _score(log_likelihood, z.detach().requires_grad_(), create_graph=False)
+    return _constant_score(log_likelihood, z)
+
+
+def _constant_score(log_likelihood: LogLikelihood, z: Tensor) -> tuple[Tensor, Tensor]:
+    with frozen(log_likelihood.parameters):
+        return _score(log_likelihood, z.detach().requires_grad_(), create_graph=False)
 
 
 def _score(log_likelihood: LogLikelihood, z: Tensor, create_graph: bool) -> tuple[Tensor, Tensor]:
@@ -72,7 +77,7 @@ class _DifferencedScore(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, log_likelihood: LogLikelihood, z: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = _score(log_likelihood, z.detach().requires_grad_(), create_graph=False)
+        value, gradient = _constant_score(log_likelihood, z)
         ctx.save_for_backward(z)
         ctx.log_likelihood = log_likelihood
         ctx.mark_non_differentiable(value)
@@ -94,6 +99,18 @@ class _DifferencedScore(torch.autograd.Function):
                 gradients = torch.autograd.grad(objective, [there, *log_likelihood.parameters], allow_unused=True)
                 total = [b if a is None else a + b for a, b in zip(total, gradients, strict=True)]
         return None, *total
+
+
+@contextmanager
+def frozen(parameters: list[Tensor]) -> Iterator[None]:
+    """No gradients of these, so that operators that compute all gradients at once know which are not asked for."""
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

@@ -30,3 +30,29 @@ def test_computes_in_float32_under_autocast_where_the_processor_has_no_bfloat16(
         output, _ = lstm(x, state)
     assert output.dtype == torch.float32
     torch.testing.assert_close(output, expected)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+@pytest.mark.parametrize("state", [False, True])
+def test_recomputing_changes_no_number_and_keeps_little(batch_size, state):
+    torch.manual_seed(0)
+    x = torch.randn(batch_size, 7, 3)
+    hx = (torch.randn(2, batch_size, 5), torch.randn(2, batch_size, 5)) if state else None
+    keeping = LSTM(3, 5, num_layers=2)
+    recomputing = LSTM(3, 5, num_layers=2, recompute=True)
+    recomputing.load_state_dict(keeping.state_dict())
+    kept, gradients = [0, 0], []
+    for i, lstm in enumerate((keeping, recomputing)):
+
+        def count(tensor, i=i):
+            kept[i] += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            output, (h, c) = lstm(x, hx)
+        parts = torch.cat([part.flatten() for part in (output, h, c)])
+        (parts * torch.arange(len(parts))).sum().backward()
+        gradients.append([parts, *(parameter.grad for parameter in lstm.parameters())])
+    for mine, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-4)
+    assert kept[1] < 0.5 * kept[0]

@@ -37,7 +37,7 @@ class LSTMDecoder(Decoder):
         dropout: probability of dropping a unit of the embeddings and of each layer's output.
         word_dropout: probability that an input word is replaced by the unknown word (Bowman et al. 2016).
         skip: whether z reaches every layer.
-        recompute: see `token_log_prob`; less memory for more time.
+        recompute: less memory for more time, in the LSTM (`skipvae.recurrent.LSTM`) and in `token_log_prob`.
         init_range: parameters start uniform in (-init_range, init_range).
 
     Raises:
@@ -75,7 +75,7 @@ class LSTMDecoder(Decoder):
         skip_dim = latent_dim if skip else 0
         widths = (hidden_dim + skip_dim if layer else embedding_dim + latent_dim for layer in range(num_layers))
         self.embedding = nn.Embedding(vocab_size, embedding_dim)
-        self.layers = nn.ModuleList(LSTM(width, hidden_dim) for width in widths)
+        self.layers = nn.ModuleList(LSTM(width, hidden_dim, recompute=recompute) for width in widths)
         self.initial = nn.Linear(latent_dim, hidden_dim) if latent_dim else None
         self.output = SkipLinear(hidden_dim, vocab_size, skip_dim)
         self.dropout = nn.Dropout(dropout)

@@ -22,6 +22,7 @@ class LSTMEncoder(Encoder):
         embedding_dim: size of a word's embedding.
         hidden_dim: units in each LSTM layer.
         num_layers: number of LSTM layers.
+        recompute: see `skipvae.recurrent.LSTM`; less memory for more time.
         init_range: parameters start uniform in (-init_range, init_range).
 
     Raises:
@@ -41,12 +42,13 @@ class LSTMEncoder(Encoder):
         embedding_dim: int = 512,
         hidden_dim: int = 1024,
         num_layers: int = 1,
+        recompute: bool = False,
         init_range: float = 0.1,
     ) -> None:
         super().__init__()
         self.latent_dim, self.vocab_size = latent_dim, check_vocab_size(vocab_size)
         self.embedding = nn.Embedding(vocab_size, embedding_dim)
-        self.lstm = LSTM(embedding_dim, hidden_dim, num_layers)
+        self.lstm = LSTM(embedding_dim, hidden_dim, num_layers, recompute)
         self.posterior = nn.Linear(hidden_dim, 2 * latent_dim)
         uniform(self, init_range)
 

@@ -41,6 +41,23 @@ def test_values_and_gradients_are_those_of_a_log_softmax(inputs, recompute):
         torch.testing.assert_close(mine, other)
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_same_graph_can_be_gone_through_again(inputs, recompute):
+    result = token_log_prob(*inputs, recompute).sum()
+    first, second = (torch.autograd.grad(result, inputs[:3], retain_graph=True) for _ in range(2))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_weights_that_do_not_learn_cost_no_gradient(inputs, create_graph, monkeypatch):
+    h, weight, base, targets = inputs
+    expected = torch.autograd.grad(token_log_prob(*inputs).sum(), [h, base])
+    monkeypatch.setattr(torch.Tensor, "addmm_", lambda *_: pytest.fail("a gradient of the weights"))
+    result = token_log_prob(h, weight.detach(), base, targets).sum()
+    gradients = torch.autograd.grad(result, [h, base], create_graph=create_graph)
+    torch.testing.assert_close(gradients, expected)
+
+
 @pytest.mark.usefixtures("chunk")
 @pytest.mark.parametrize("recompute", [False, True])
 def test_has_second_derivatives(inputs, recompute):

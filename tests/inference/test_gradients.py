@@ -61,6 +61,36 @@ def test_every_decoder_and_its_dropout(make, images, sentences):
 # -- other ways to train the encoder ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_steps_ask_for_no_gradients_of_the_weights_and_leave_them_learnable(fails, sentences, monkeypatch):
+    model = lstm(SemiAmortized(3, gradient="none"))
+    asked, log_prob = [], model.decoder.log_prob
+
+    def spied(*args):
+        asked.append(any(p.requires_grad for p in model.decoder.parameters()))
+        if fails:
+            raise KeyboardInterrupt
+        return log_prob(*args)
+
+    monkeypatch.setattr(model.decoder, "log_prob", spied)
+    if fails:
+        with pytest.raises(KeyboardInterrupt):
+            model.infer(sentences)
+    else:
+        model.infer(sentences)
+    assert asked == [False] * (1 if fails else 4)
+    assert all(p.requires_grad for p in model.decoder.parameters())
+
+
+def test_weights_that_the_user_froze_stay_frozen(sentences):
+    model = lstm(SemiAmortized(3, gradient="finite_difference"))
+    model.decoder.embedding.requires_grad_(False)
+    model.loss(sentences)["loss"].backward()
+    assert model.decoder.embedding.weight.grad is None
+    assert not model.decoder.embedding.weight.requires_grad
+    assert model.decoder.output.hidden.weight.grad is not None
+
+
 def test_an_encoder_trained_on_its_own_elbo_is_at_rest_at_the_exact_posterior():
     torch.manual_seed(0)
     decoder = LinearGaussianDecoder()
