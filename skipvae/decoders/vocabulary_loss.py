@@ -102,6 +102,7 @@ def _differentiable_gradients(
     h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, u: Tensor, needed: tuple[bool, ...]
 ) -> list[Tensor | None]:
     """The gradients of u . log p by h, weight and base where they are needed, with a graph of their own."""
+    h, weight, base = (part.view_as(part) for part in (h, weight, base))  # h may itself depend on the weights
     inputs = [part for part, need in zip((h, weight, base), needed, strict=False) if need]
     parts = [_pick(_log_probs(h_, weight, base_), t) for h_, base_, t in _chunks(h, base, targets, len(weight))]
     gradients = iter(torch.autograd.grad(torch.cat(parts), inputs, u, create_graph=True))

@@ -67,6 +67,18 @@ def test_has_second_derivatives(inputs, recompute):
     )
 
 
+def test_states_that_come_from_the_same_weights(inputs):
+    """As they do where z comes from steps of inference: their part of the gradient must not be counted twice."""
+    _, weight, base, targets = inputs
+    gradients = [
+        torch.autograd.grad(score(weight[:T].tanh().expand(B, T, H), weight, base, targets).sum(), weight, **options)
+        for score in (token_log_prob, reference)
+        for options in ({}, {"create_graph": True})
+    ]
+    for gradient in gradients[:-1]:
+        torch.testing.assert_close(gradient, gradients[-1])
+
+
 def test_pads_cost_nothing_and_get_no_gradient(inputs):
     h, _, _, targets = inputs
     log_prob = token_log_prob(*inputs)
