@@ -25,7 +25,8 @@ class MLPDecoder(ImageDecoder):
         skip: whether z reaches every layer.
 
     Raises:
-        ValueError: if latent_dim is 0: pixels that are independent without z are no model of images.
+        ValueError: if latent_dim is 0: pixels that are independent without z are no model of images; if num_layers is
+            negative.
 
     Example:
         >>> decoder = MLPDecoder(latent_dim=2, hidden_dim=8, skip=True)
@@ -44,6 +45,8 @@ class MLPDecoder(ImageDecoder):
         super().__init__()
         if latent_dim < 1:
             raise ValueError("MLPDecoder needs latent_dim >= 1; for a model without z take an autoregressive decoder")
+        if num_layers < 0:
+            raise ValueError(f"num_layers is {num_layers}: take 0 or more hidden layers after the first linear map")
         self.latent_dim, self.skip = latent_dim, skip
         self.image_shape = image_size(image_shape)
         skip_dim = latent_dim if skip else 0

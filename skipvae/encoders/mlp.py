@@ -20,6 +20,9 @@ class MLPEncoder(Encoder):
         hidden_dim: units in each hidden layer.
         num_layers: number of hidden layers.
 
+    Raises:
+        ValueError: if num_layers is negative.
+
     Example:
         >>> import torch
         >>> MLPEncoder(latent_dim=2, hidden_dim=8)(torch.zeros(3, 1, 28, 28)).mean.shape
@@ -34,6 +37,8 @@ class MLPEncoder(Encoder):
         num_layers: int = 2,
     ) -> None:
         super().__init__()
+        if num_layers < 0:
+            raise ValueError(f"num_layers is {num_layers}: take 0 or more hidden layers")
         self.latent_dim = latent_dim
         self.image_shape = image_size(image_shape)
         layers: list[nn.Module] = []

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from skipvae.decoders import MLPDecoder
+from skipvae.encoders import MLPEncoder
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -51,6 +52,12 @@ def test_images_of_another_shape_are_refused():
 def test_needs_a_latent():
     with pytest.raises(ValueError, match="latent_dim >= 1"):
         MLPDecoder(0)
+
+
+@pytest.mark.parametrize("network", [MLPDecoder, MLPEncoder])
+def test_negative_depth_is_refused(network):
+    with pytest.raises(ValueError, match="num_layers is -1"):
+        network(2, num_layers=-1)
 
 
 def test_likelihood_is_summed_in_float32_under_autocast():
