@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from skipvae.logger import RunLogger
 from skipvae.models import GenerativeModel
 from skipvae.quiet import quieten
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
+from skipvae.yaml_files import load_yaml
 
 USAGE = """usage: skipvae COMMAND [options]      (skipvae COMMAND --help says more)
 
@@ -185,12 +187,14 @@ def with_config_of_run(args: list[str]) -> list[str]:
 
 
 def _option(args: Sequence[str], name: str) -> str | None:
-    for position, arg in enumerate(args):
-        if arg == name and position + 1 < len(args):
-            return args[position + 1]
-        if arg.startswith(f"{name}="):
-            return arg.partition("=")[2]
-    return None
+    return next(iter(_options(args, name)), None)
+
+
+def _options(args: Sequence[str], *names: str) -> list[str]:
+    """The values of an option that has these names, in order."""
+    separate = [value for name, value in pairwise(args) if name in names]
+    joined = [arg.partition("=")[2] for arg in args if arg.startswith(tuple(f"{name}=" for name in names))]
+    return separate + joined
 
 
 def _without_option(args: Sequence[str], name: str) -> list[str]:
@@ -215,6 +219,11 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
     if command in commands.COMMANDS:
         return commands.run(args)
     quieten()
+    args = with_config_of_run(args)
+    for config in filter(os.path.isfile, _options(args, "-c", "--config")):
+        load_yaml(
+            Path(config)
+        )  # the parser would not say in which file a mistake is, and take a key that stands there twice
 
     class Command(SkipVAECLI):
         """Only the one that is run: the parsers of all four would take a third of a short run."""
@@ -239,7 +248,7 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
             "callbacks": list(callbacks),
         },
         parser_kwargs=raise_errors | {command: raise_errors},
-        args=with_config_of_run(args),
+        args=args,
     )
 
 

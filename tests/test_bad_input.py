@@ -62,6 +62,16 @@ def test_an_unknown_key_in_a_config_is_named(workspace, capsys):
     assert os.listdir() == ["typo.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("trainer: {max_epochs: 1\n", "is not YAML"), ("name: a\nname: b\n", "name stands twice")],
+)
+@pytest.mark.parametrize("options", [["--config", "second.yaml"], ["--config=second.yaml"], ["-c", "second.yaml"]])
+def test_the_config_with_a_mistake_is_named(workspace, capsys, options, content, message):
+    Path("second.yaml").write_text(content)
+    assert f"second.yaml{':' if 'twice' in message else ''} {message}" in error_of(capsys, "fit", *TINY, *options)
+
+
 def test_a_corrupt_file_is_named_and_kept(workspace, capsys):
     raw = Path("data/FashionMNIST/raw")
     raw.mkdir(parents=True)

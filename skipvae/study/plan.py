@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from skipvae.runs import LOG_ROOT
-from skipvae.study.fields import Fields, Settings, load_yaml, safe_name
+from skipvae.study.fields import Fields, Settings, safe_name
+from skipvae.yaml_files import load_yaml
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def read_study(path: str | Path) -> Study:
         {'model.decoder.skip': True}
     """
     path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no study file {path}: see configs/studies for some")
     fields = Fields(path, load_yaml(path), {"name", "about", "remarks", "base", "overrides", "models", "vary", "seeds"})
     name = safe_name(fields.text("name", path.stem))
     quantities = tuple(_quantity(label, fields.part("vary", label)) for label in fields.mapping("vary"))
