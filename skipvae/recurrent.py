@@ -48,9 +48,13 @@ class LSTM(nn.LSTM):
     def _run(self, input: Tensor, hx: Any) -> Any:
         if not (self.recompute and torch.is_grad_enabled()):
             return super().forward(input, hx)
-        first, cell = hx or (input.new_zeros(self.num_layers, len(input), self.hidden_size),) * 2
+        if hx is None:
+            hx = (input.new_zeros(self.num_layers, len(input), self.hidden_size),) * 2
+        first, cell = hx
         halves = zip(input.chunk(2), first.chunk(2, 1), cell.chunk(2, 1), strict=True)
-        outputs, firsts, cells = zip(*(self._checkpointed(x, (h, c)) for x, h, c in halves), strict=True)
+        outputs, firsts, cells = zip(
+            *(self._checkpointed(x, (h.contiguous(), c.contiguous())) for x, h, c in halves), strict=True
+        )
         return torch.cat(outputs), (torch.cat(firsts, 1), torch.cat(cells, 1))
 
     def _checkpointed(self, input: Tensor, hx: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -104,13 +104,15 @@ class _DifferencedScore(torch.autograd.Function):
 @contextmanager
 def frozen(parameters: list[Tensor]) -> Iterator[None]:
     """No gradients of these, so that operators that compute all gradients at once know which are not asked for."""
+    # What was computed from parameters, or in inference mode, has a flag that cannot be set: it costs the time.
+    leaves = [parameter for parameter in parameters if parameter.is_leaf and not parameter.is_inference()]
     try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
+        for leaf in leaves:
+            leaf.requires_grad_(False)
         yield
     finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
+        for leaf in leaves:
+            leaf.requires_grad_(True)
 
 
 @contextmanager

@@ -36,8 +36,8 @@ def test_computes_in_float32_under_autocast_where_the_processor_has_no_bfloat16(
 @pytest.mark.parametrize("state", [False, True])
 def test_recomputing_changes_no_number_and_keeps_little(batch_size, state):
     torch.manual_seed(0)
-    x = torch.randn(batch_size, 7, 3)
-    hx = (torch.randn(2, batch_size, 5), torch.randn(2, batch_size, 5)) if state else None
+    x = torch.randn(batch_size, 7, 3, requires_grad=True)
+    hx = tuple(torch.randn(2, batch_size, 5, requires_grad=True) for _ in range(2)) if state else None
     keeping = LSTM(3, 5, num_layers=2)
     recomputing = LSTM(3, 5, num_layers=2, recompute=True)
     recomputing.load_state_dict(keeping.state_dict())
@@ -51,8 +51,20 @@ def test_recomputing_changes_no_number_and_keeps_little(batch_size, state):
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             output, (h, c) = lstm(x, hx)
         parts = torch.cat([part.flatten() for part in (output, h, c)])
-        (parts * torch.arange(len(parts))).sum().backward()
-        gradients.append([parts, *(parameter.grad for parameter in lstm.parameters())])
+        learnt = [x, *(hx or ()), *lstm.parameters()]
+        gradients.append([parts, *torch.autograd.grad((parts * torch.arange(len(parts))).sum(), learnt)])
     for mine, other in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-4)
     assert kept[1] < 0.5 * kept[0]
+
+
+def test_recomputes_in_halves_that_cudnn_takes(monkeypatch):
+    lstm, seen, forward = LSTM(3, 5, num_layers=2, recompute=True), [], nn.LSTM.forward
+
+    def spied(self, x, hx):
+        seen.append((len(x), all(part.is_contiguous() for part in hx)))
+        return forward(self, x, hx)
+
+    monkeypatch.setattr(nn.LSTM, "forward", spied)
+    lstm(torch.randn(6, 7, 3))[0].sum().backward()
+    assert seen == [(3, True)] * 4  # forwards, and again in the backward pass

@@ -41,7 +41,7 @@ def token_log_prob(h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, rec
         >>> token_log_prob(h, weight, base, targets=torch.tensor([[1, 3, 0]])).exp()
         tensor([[0.2500, 0.2500, 1.0000]])
     """
-    if torch.is_autocast_enabled(h.device.type):
+    if torch.is_autocast_enabled(h.device.type) and h.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(h.device.type)
         h, weight, base = h.to(dtype), weight.to(dtype), base.to(dtype)
     keep = torch.is_grad_enabled() and not recompute
@@ -54,6 +54,7 @@ class _TokenLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, keep: bool) -> Tensor:
         scores, kept = list[Tensor](), list[Tensor]()
+        keep = keep and any(ctx.needs_input_grad)
         for h_, base_, targets_ in _chunks(h, base, targets, len(weight)):
             log_probs = _log_probs(h_, weight, base_)
             scores.append(_pick(log_probs, targets_))
@@ -66,9 +67,10 @@ class _TokenLogProb(torch.autograd.Function):
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         h, weight, base, targets, *kept = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants to differentiate this, too: autograd knows how
-            return *_differentiable_gradients(h, weight, base, targets, u, ctx.needs_input_grad), None, None
+            return *_differentiable_gradients(h, weight, base, targets, u, ctx.needs_input_grad[:3]), None, None
         grad_h, grad_base = h.new_empty(h.shape), base.new_empty(base.shape)
-        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        wide = torch.promote_types(weight.dtype, torch.float32)  # a sum of many chunks would not fit into bfloat16
+        grad_weight = torch.zeros_like(weight, dtype=wide) if ctx.needs_input_grad[1] else None
         u = u.masked_fill(targets == PAD, 0.0).unsqueeze(-1)
         chunks = _chunks(h, base, targets, len(weight), u, grad_h, grad_base)
         for i, (h_, base_, targets_, u_, grad_h_, grad_base_) in enumerate(chunks):
@@ -77,8 +79,9 @@ class _TokenLogProb(torch.autograd.Function):
             torch.matmul(slope, weight, out=grad_h_)
             torch.sum(slope, 1, out=grad_base_)
             if grad_weight is not None:
-                grad_weight.addmm_(slope.flatten(0, 1).t(), h_.flatten(0, 1))
-        return grad_h, grad_weight, grad_base, None, None
+                factors = slope.flatten(0, 1).t(), h_.flatten(0, 1)
+                grad_weight = grad_weight.addmm_(*factors) if wide == h.dtype else grad_weight.add_(torch.mm(*factors))
+        return grad_h, None if grad_weight is None else grad_weight.to(weight.dtype), grad_base, None, None
 
 
 def _chunks(h: Tensor, base: Tensor, targets: Tensor, vocab_size: int, *more: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -103,7 +106,7 @@ def _differentiable_gradients(
 ) -> list[Tensor | None]:
     """The gradients of u . log p by h, weight and base where they are needed, with a graph of their own."""
     h, weight, base = (part.view_as(part) for part in (h, weight, base))  # h may itself depend on the weights
-    inputs = [part for part, need in zip((h, weight, base), needed, strict=False) if need]
+    inputs = [part for part, need in zip((h, weight, base), needed, strict=True) if need]
     parts = [_pick(_log_probs(h_, weight, base_), t) for h_, base_, t in _chunks(h, base, targets, len(weight))]
     gradients = iter(torch.autograd.grad(torch.cat(parts), inputs, u, create_graph=True))
-    return [next(gradients) if need else None for need in needed[:3]]
+    return [next(gradients) if need else None for need in needed]

@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -102,6 +104,42 @@ def test_the_large_tensor_is_kept_once_or_not_at_all(inputs, recompute, copies):
         result = token_log_prob(*inputs, recompute)
     assert sum(kept.values()) == copies * B * T * V * 8
     result.sum().backward()
+
+
+@pytest.mark.parametrize("why", ["no_grad", "inference_mode", "nothing learns"])
+def test_without_gradients_nothing_large_is_kept(inputs, monkeypatch, why):
+    monkeypatch.setattr(vocabulary_loss, "CHUNK_ELEMENTS", 1)
+    compute, alive = vocabulary_loss._log_probs, []
+
+    def spied(*args):
+        assert sum(reference() is not None for reference in alive) <= 1  # the last one, until it is replaced
+        result = compute(*args)
+        alive.append(weakref.ref(result))
+        return result
+
+    monkeypatch.setattr(vocabulary_loss, "_log_probs", spied)
+    if why == "nothing learns":
+        token_log_prob(*(part.detach() for part in inputs))
+    else:
+        with getattr(torch, why)():
+            token_log_prob(*inputs)
+    assert len(alive) == B
+
+
+def test_under_autocast_the_gradient_of_the_weights_is_summed_in_float32(monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr(vocabulary_loss, "CHUNK_ELEMENTS", 1)
+    h, weight = torch.rand(2000, 1, H), torch.zeros(V, H, requires_grad=True)  # all in one direction
+    base, targets = torch.zeros(len(h), V), torch.full((len(h), 1), 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        token_log_prob(h, weight, base, targets).sum().backward()
+    expected = torch.full((V,), -1 / V).index_add(0, torch.tensor([3]), torch.ones(1)).outer(h.sum((0, 1)))
+    torch.testing.assert_close(weight.grad, expected, rtol=0.01, atol=0)  # a few roundings to bfloat16, 2^-9 each
+
+
+def test_doubles_stay_doubles_under_autocast(inputs):
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(token_log_prob(*inputs), reference(*inputs))
 
 
 def test_is_summed_in_float32_under_autocast():

@@ -5,7 +5,18 @@ from torch import nn
 from skipvae import VAE
 from skipvae.inference import SemiAmortized, divergence
 from skipvae.posterior import DiagonalGaussian
-from tests.inference.models import THROUGH, Normals, Smooth, gradients, lstm, mlp, pixelcnn, ppca, relative_error
+from tests.inference.models import (
+    GRADIENTS,
+    THROUGH,
+    Normals,
+    Smooth,
+    gradients,
+    lstm,
+    mlp,
+    pixelcnn,
+    ppca,
+    relative_error,
+)
 from tests.linear_gaussian import LinearGaussianDecoder
 
 # -- gradients through the steps --------------------------------------------------------------------------------------
@@ -61,9 +72,10 @@ def test_every_decoder_and_its_dropout(make, images, sentences):
 # -- other ways to train the encoder ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("gradient", ["finite_difference", "none"])
 @pytest.mark.parametrize("fails", [False, True])
-def test_steps_ask_for_no_gradients_of_the_weights_and_leave_them_learnable(fails, sentences, monkeypatch):
-    model = lstm(SemiAmortized(3, gradient="none"))
+def test_steps_ask_for_no_gradients_of_the_weights_and_leave_them_learnable(gradient, fails, sentences, monkeypatch):
+    model = lstm(SemiAmortized(3, gradient=gradient))
     asked, log_prob = [], model.decoder.log_prob
 
     def spied(*args):
@@ -75,11 +87,23 @@ def test_steps_ask_for_no_gradients_of_the_weights_and_leave_them_learnable(fail
     monkeypatch.setattr(model.decoder, "log_prob", spied)
     if fails:
         with pytest.raises(KeyboardInterrupt):
-            model.infer(sentences)
+            model.loss(sentences)
     else:
-        model.infer(sentences)
-    assert asked == [False] * (1 if fails else 4)
+        model.loss(sentences)
+    assert asked == ([False] if fails else [False] * 4 + [True])  # the loss itself comes last
     assert all(p.requires_grad for p in model.decoder.parameters())
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_parameters_that_were_computed(gradient, sentences):
+    """As hypernetworks and meta-learners have them: their flags cannot be set."""
+    model = lstm(SemiAmortized(2, gradient=gradient)).double()
+    torch.manual_seed(0)
+    expected = model.loss(sentences)["loss"]
+    computed = {name: parameter * 1.0 for name, parameter in model.named_parameters()}
+    model.forward = lambda x: model.loss(x)["loss"]
+    torch.manual_seed(0)
+    torch.testing.assert_close(torch.func.functional_call(model, computed, (sentences,)), expected)
 
 
 def test_weights_that_the_user_froze_stay_frozen(sentences):
