@@ -220,10 +220,9 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
         return commands.run(args)
     quieten()
     args = with_config_of_run(args)
+    # The parser would not say in which file a mistake is, and would take a key that stands twice in one.
     for config in filter(os.path.isfile, _options(args, "-c", "--config")):
-        load_yaml(
-            Path(config)
-        )  # the parser would not say in which file a mistake is, and take a key that stands there twice
+        load_yaml(Path(config))
 
     class Command(SkipVAECLI):
         """Only the one that is run: the parsers of all four would take a third of a short run."""
