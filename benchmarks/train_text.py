@@ -8,14 +8,13 @@ SKIP-VAE of the same size on the same batch; that loss and gradients agree is ch
     python benchmarks/train_text.py --hidden_dim 512 1024 --vocab_size 10000
     python benchmarks/train_text.py --device cuda --hidden_dim 512 1024
 
-Times alternate; a ratio is the median over the rounds, with the smallest and largest. Peak memory is that of a process
-that trains nothing else (CPU: resident memory above what it held before the model; CUDA: allocated memory): "total"
-counts weights and Adam's two moments, "step" what comes on top of those.
+Each trains in a process of its own; ours keep freed memory, as under a Trainer, the straightforward one treats it as
+the system is used to, unless `--keep_memory`. Times alternate; a ratio is the median over the rounds, with the smallest
+and largest. Peak memory is that of the process (CPU: resident memory above what it held before the model; CUDA:
+allocated memory): "total" counts weights and Adam's two moments, "step" what comes on top of those.
 """
 
 import argparse
-import gc
-import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from contenders import Contender
 from torch import Tensor, nn
 
 from skipvae.decoders import LSTMDecoder
@@ -91,6 +91,7 @@ class Step:
 
     def __init__(self, kind: str, vocab_size: int, hidden_dim: int, args: argparse.Namespace) -> None:
         self.device = torch.device(args.device)
+        self.before = self.peak()
         self.clock = time.process_time if args.cpu_time else time.perf_counter
         self.autocast = torch.autocast(args.device, torch.bfloat16, enabled="bf16" in kind)
         if kind == "straightforward":
@@ -125,6 +126,27 @@ class Step:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
+    def peak(self) -> int:
+        """Bytes: on the CPU from Linux's own record of this process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) * 1024
+
+    def memory(self) -> tuple[float, float]:
+        """Peak so far in MB: all of it, and what comes on top of weights and Adam's moments."""
+        total = self.peak() - self.before
+        state = 3 * sum(p.numel() * p.element_size() for p in self.model.parameters())
+        return total / 1e6, (total - state) / 1e6
+
+
+def warm_step(kind: str, vocab_size: int, hidden_dim: int, args: argparse.Namespace) -> Step:
+    """A step in a process that has loaded all libraries before, so that they do not count as its memory."""
+    Step(kind, 100, 16, args).seconds()
+    step = Step(kind, vocab_size, hidden_dim, args)
+    step.seconds(), step.seconds()
+    return step
+
 
 def check(ours: Step, theirs: Step) -> float:
     """The relative difference of the losses without dropout, theirs in float32.
@@ -151,48 +173,23 @@ def check(ours: Step, theirs: Step) -> float:
     return difference
 
 
-def peak_memory(kind: str, vocab_size: int, hidden_dim: int, args: argparse.Namespace) -> tuple[float, float]:
-    """Peak of two steps in MB: all of it, and what comes on top of weights and Adam's moments."""
-    if args.device == "cuda":
-        gc.collect()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-    else:
-        torch.set_num_threads(args.num_threads)
-        Step(kind, 100, 16, args).seconds()  # loads the libraries
-        before = peak_resident()
-    step = Step(kind, vocab_size, hidden_dim, args)
-    step.seconds(), step.seconds()
-    cuda = args.device == "cuda"
-    peak = torch.cuda.max_memory_allocated() if cuda else peak_resident()
-    state = 3 * sum(p.numel() * p.element_size() for p in step.model.parameters())
-    return (peak - before) / 1e6, (peak - before - state) / 1e6
-
-
-def peak_resident() -> int:
-    """Bytes; from Linux's own record, since `ru_maxrss` of a new process counts that of its parent."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["VmHWM"].split()[0]) * 1024
-
-
 def compare(vocab_size: int, hidden_dim: int, kinds: list[str], args: argparse.Namespace) -> None:
     """Prints one table."""
-    memory = {}
-    for kind in kinds:
-        if args.device == "cuda":
-            memory[kind] = peak_memory(kind, vocab_size, hidden_dim, args)
-        else:  # resident memory never falls again: every kind needs a process of its own
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                memory[kind] = pool.apply(peak_memory, (kind, vocab_size, hidden_dim, args))
-    steps = {kind: Step(kind, vocab_size, hidden_dim, args) for kind in kinds}
     base, *others = kinds
+    steps = {kind: Step(kind, vocab_size, hidden_dim, args) for kind in kinds}
     differences = {kind: check(steps[kind], steps[base]) for kind in others}
+    del steps
+    contenders = {}
+    for kind in kinds:
+        kept = {"threads": args.num_threads, "keep_memory": args.keep_memory or kind != base}
+        contenders[kind] = Contender(warm_step, kind, vocab_size, hidden_dim, args, **kept)
+    memory = {kind: contender.ask("memory") for kind, contender in contenders.items()}
     times: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for step in steps.values():
-        step.seconds()
     for _ in range(args.rounds):
-        for kind, step in steps.items():
-            times[kind].append(step.seconds())
+        for kind, contender in contenders.items():
+            times[kind].append(contender.ask("seconds"))
+    for contender in contenders.values():
+        contender.end()
     tokens = args.batch_size * args.num_tokens
     print(
         f"\nvocabulary {vocab_size}, hidden {hidden_dim}, {args.batch_size} x {args.num_tokens} tokens, {args.device}"
@@ -219,6 +216,9 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS[1:], help="default: all that the device is fast at")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--num_threads", type=int, default=2, help="on the CPU")
+    parser.add_argument(
+        "--keep_memory", action="store_true", help="let the straightforward step keep freed memory, too"
+    )
     parser.add_argument(
         "--cpu_time", action="store_true", help="count processor time: steadier on a shared machine, with one thread"
     )

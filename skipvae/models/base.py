@@ -25,6 +25,7 @@ from skipvae.checkpoint import (
     spec_in,
 )
 from skipvae.component import Component, build
+from skipvae.cpu import tune_process
 from skipvae.models.evaluation import LikelihoodEvaluation
 from skipvae.models.terms import LossTerms, check_weights
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
@@ -113,6 +114,8 @@ class GenerativeModel(Component, LightningModule):
     def setup(self, stage: str) -> None:
         """Forgets the steps of an earlier fit, before a checkpoint may restore those of its own."""
         self._terms.clear()
+        if self.trainer.strategy.root_device.type == "cpu":
+            tune_process()
         if self._to_compile:
             for part in self.parts:
                 part.compile()  # in place: the names of the weights stay

@@ -1,0 +1,54 @@
+"""Contenders that take turns, each in a process of its own."""
+
+import contextlib
+import io
+import logging
+import multiprocessing
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import torch
+
+from skipvae.cpu import keep_freed_memory
+
+_made: Any = None
+
+
+class Contender:
+    """What `make(*args)` returns, in a process of its own: what one does to its process is nothing to the others.
+
+    Args:
+        make: function of a module.
+        *args: its arguments.
+        threads: of PyTorch.
+        keep_memory: whether the process keeps freed memory, as ours do wherever a Trainer trains them.
+    """
+
+    def __init__(self, make: Callable[..., Any], *args: Any, threads: int, keep_memory: bool) -> None:
+        self._process = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self._process.submit(_make, make, args, threads, keep_memory).result()
+
+    def ask(self, method: str, *args: Any) -> Any:
+        """What that method of the contender returns."""
+        return self._process.submit(_ask, method, args).result()
+
+    def end(self) -> None:
+        """Frees its memory."""
+        self._process.shutdown()
+
+
+def _make(make: Callable[..., Any], args: tuple[Any, ...], threads: int, keep_memory: bool) -> None:
+    global _made
+    warnings.filterwarnings("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    torch.set_num_threads(threads)
+    if keep_memory:
+        keep_freed_memory()
+    _made = make(*args)
+
+
+def _ask(method: str, args: tuple[Any, ...]) -> Any:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return getattr(_made, method)(*args)
