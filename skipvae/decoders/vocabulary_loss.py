@@ -19,19 +19,20 @@ CHUNK_ELEMENTS = 6 * 2**20
 hand out the same memory again instead of fresh pages."""
 
 
-def token_log_prob(h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, recompute: bool = False) -> Tensor:
+def token_log_prob(h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, save_memory: bool = False) -> Tensor:
     """log softmax(weight h_bt + base_b)[target_bt]: the log-probability of every token, in nats.
 
     Works through the batch in chunks of whole sentences. Each keeps its softmax for the backward pass, once, or with
-    `recompute` not at all. Without gradients nothing is kept.
+    `save_memory` not at all. Without gradients nothing is kept.
 
     Args:
         h: (B, T, H) hidden states.
         weight: (V, H).
         base: (B, V), what the logits of a sentence have in common: the bias and the latent part of the projection.
         targets: (B, T) the tokens to score; pads score 0.
-        recompute: whether the backward pass computes the logits again: one matrix product more, for memory that does
-            not grow with B T V.
+        save_memory: whether the memory must not grow with B T V. The gradients of the sum are then computed along with
+            it. A loss that is a multiple of the sum, as the mean is, has no more to do; for any other the backward pass
+            computes the logits again: two to three matrix products more.
 
     Returns:
         (B, T), float32 at least.
@@ -44,21 +45,25 @@ def token_log_prob(h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, rec
     if torch.is_autocast_enabled(h.device.type) and h.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(h.device.type)
         h, weight, base = h.to(dtype), weight.to(dtype), base.to(dtype)
-    keep = torch.is_grad_enabled() and not recompute
-    return _TokenLogProb.apply(h, weight, base, targets, keep)  # type: ignore[no-any-return]
+    return _TokenLogProb.apply(h, weight, base, targets, torch.is_grad_enabled(), save_memory)  # type: ignore[no-any-return]
 
 
 class _TokenLogProb(torch.autograd.Function):
     """Chunk by chunk, with one sum for the gradient of the weights."""
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, keep: bool) -> Tensor:
+    def forward(
+        ctx: Any, h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, learns: bool, save_memory: bool
+    ) -> Tensor:
+        learns = learns and any(ctx.needs_input_grad)
         scores, kept = list[Tensor](), list[Tensor]()
-        keep = keep and any(ctx.needs_input_grad)
-        for h_, base_, targets_ in _chunks(h, base, targets, len(weight)):
-            log_probs = _log_probs(h_, weight, base_)
-            scores.append(_pick(log_probs, targets_))
-            if keep:
+        ctx.of_sum = _Gradients(h, weight, base, ctx.needs_input_grad[1]) if learns and save_memory else None
+        for rows in _chunks(h, len(weight)):
+            log_probs = _log_probs(h[rows], weight, base[rows])
+            scores.append(_pick(log_probs, targets[rows]))
+            if ctx.of_sum is not None:
+                ctx.of_sum.add(rows, h, weight, log_probs, targets[rows], torch.ones_like(scores[-1]))
+            elif learns:
                 kept.append(log_probs)
         ctx.save_for_backward(h, weight, base, targets, *kept)
         return torch.cat(scores)
@@ -67,27 +72,51 @@ class _TokenLogProb(torch.autograd.Function):
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         h, weight, base, targets, *kept = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants to differentiate this, too: autograd knows how
-            return *_differentiable_gradients(h, weight, base, targets, u, ctx.needs_input_grad[:3]), None, None
-        grad_h, grad_base = h.new_empty(h.shape), base.new_empty(base.shape)
+            return *_differentiable_gradients(h, weight, base, targets, u, ctx.needs_input_grad[:3]), None, None, None
+        of_sum, ctx.of_sum = ctx.of_sum, None  # scaled in place, so good for once
+        factor = u.flatten()[(targets != PAD).flatten().int().argmax()]  # of the first token that counts
+        if of_sum is not None and bool(((u == factor) | (targets == PAD)).all()):
+            return *of_sum.result(factor), None, None, None
+        gradients = _Gradients(h, weight, base, ctx.needs_input_grad[1])
+        for i, rows in enumerate(_chunks(h, len(weight))):
+            log_probs = kept[i].clone() if kept else _log_probs(h[rows], weight, base[rows])
+            gradients.add(rows, h, weight, log_probs, targets[rows], u[rows])
+        return *gradients.result(), None, None, None
+
+
+class _Gradients:
+    """Those of u . log p by h, weight and base, gathered chunk by chunk."""
+
+    def __init__(self, h: Tensor, weight: Tensor, base: Tensor, weight_learns: bool) -> None:
+        self.h, self.base, self.dtype = h.new_empty(h.shape), base.new_empty(base.shape), weight.dtype
         wide = torch.promote_types(weight.dtype, torch.float32)  # a sum of many chunks would not fit into bfloat16
-        grad_weight = torch.zeros_like(weight, dtype=wide) if ctx.needs_input_grad[1] else None
+        self.weight = torch.zeros_like(weight, dtype=wide) if weight_learns else None
+
+    def add(self, rows: slice, h: Tensor, weight: Tensor, log_probs: Tensor, targets: Tensor, u: Tensor) -> None:
+        """Fills the part of some sentences: their log_probs (b, T, V), overwritten, targets (b, T) and u (b, T)."""
         u = u.masked_fill(targets == PAD, 0.0).unsqueeze(-1)
-        chunks = _chunks(h, base, targets, len(weight), u, grad_h, grad_base)
-        for i, (h_, base_, targets_, u_, grad_h_, grad_base_) in enumerate(chunks):
-            log_probs = kept[i] if kept else _log_probs(h_, weight, base_)
-            slope = log_probs.exp().mul_(-u_).scatter_add_(-1, targets_.unsqueeze(-1), u_).to(h.dtype)  # (b, T, V)
-            torch.matmul(slope, weight, out=grad_h_)
-            torch.sum(slope, 1, out=grad_base_)
-            if grad_weight is not None:
-                factors = slope.flatten(0, 1).t(), h_.flatten(0, 1)
-                grad_weight = grad_weight.addmm_(*factors) if wide == h.dtype else grad_weight.add_(torch.mm(*factors))
-        return grad_h, None if grad_weight is None else grad_weight.to(weight.dtype), grad_base, None, None
+        slope = log_probs.exp_().mul_(-u).scatter_add_(-1, targets.unsqueeze(-1), u).to(h.dtype)  # (b, T, V)
+        torch.matmul(slope, weight, out=self.h[rows])
+        torch.sum(slope, 1, out=self.base[rows])
+        if self.weight is not None:
+            factors = slope.flatten(0, 1).t(), h[rows].flatten(0, 1)
+            if self.weight.dtype == h.dtype:
+                self.weight.addmm_(*factors)
+            else:
+                self.weight.add_(torch.mm(*factors))
+
+    def result(self, factor: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The three of them; with a factor, multiplied by it in place."""
+        if factor is not None:
+            for part in filter(torch.is_tensor, (self.h, self.weight, self.base)):
+                part.mul_(factor)
+        return self.h, None if self.weight is None else self.weight.to(self.dtype), self.base
 
 
-def _chunks(h: Tensor, base: Tensor, targets: Tensor, vocab_size: int, *more: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Some sentences of each."""
+def _chunks(h: Tensor, vocab_size: int) -> Iterator[slice]:
+    """Some sentences after the other."""
     size = max(1, CHUNK_ELEMENTS // max(1, h.shape[1] * vocab_size))
-    return zip(*(torch.split(part, size) for part in (h, base, targets, *more)), strict=True)
+    return (slice(start, start + size) for start in range(0, len(h), size))
 
 
 def _log_probs(h: Tensor, weight: Tensor, base: Tensor) -> Tensor:
@@ -107,6 +136,7 @@ def _differentiable_gradients(
     """The gradients of u . log p by h, weight and base where they are needed, with a graph of their own."""
     h, weight, base = (part.view_as(part) for part in (h, weight, base))  # h may itself depend on the weights
     inputs = [part for part, need in zip((h, weight, base), needed, strict=True) if need]
-    parts = [_pick(_log_probs(h_, weight, base_), t) for h_, base_, t in _chunks(h, base, targets, len(weight))]
+    chunks = _chunks(h, len(weight))
+    parts = [_pick(_log_probs(h[rows], weight, base[rows]), targets[rows]) for rows in chunks]
     gradients = iter(torch.autograd.grad(torch.cat(parts), inputs, u, create_graph=True))
     return [next(gradients) if need else None for need in needed]

@@ -31,10 +31,10 @@ def reference(h, weight, base, targets):
 
 
 @pytest.mark.usefixtures("chunk")
-@pytest.mark.parametrize("recompute", [False, True])
-def test_values_and_gradients_are_those_of_a_log_softmax(inputs, recompute):
+@pytest.mark.parametrize("save_memory", [False, True])
+def test_values_and_gradients_are_those_of_a_log_softmax(inputs, save_memory):
     parameters = inputs[:3]
-    ours, theirs = token_log_prob(*inputs, recompute), reference(*inputs)
+    ours, theirs = token_log_prob(*inputs, save_memory), reference(*inputs)
     torch.testing.assert_close(ours, theirs)
     weights = torch.rand(B, T, dtype=torch.double)
     for mine, other in zip(
@@ -43,11 +43,29 @@ def test_values_and_gradients_are_those_of_a_log_softmax(inputs, recompute):
         torch.testing.assert_close(mine, other)
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-def test_the_same_graph_can_be_gone_through_again(inputs, recompute):
-    result = token_log_prob(*inputs, recompute).sum()
-    first, second = (torch.autograd.grad(result, inputs[:3], retain_graph=True) for _ in range(2))
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
+@pytest.mark.usefixtures("chunk")
+def test_the_gradients_of_a_mean_need_no_second_look_at_the_vocabulary(inputs, monkeypatch):
+    *parameters, targets = inputs
+    ours, theirs = token_log_prob(*inputs, save_memory=True), reference(*inputs)
+    weights = torch.full((B, T), 0.3, dtype=torch.double).masked_fill(targets == 0, torch.nan)
+    monkeypatch.setattr(vocabulary_loss, "_log_probs", lambda *_: pytest.fail("the logits again"))
+    gradients = torch.autograd.grad(ours, parameters, weights)
+    torch.testing.assert_close(gradients, torch.autograd.grad(theirs, parameters, weights.nan_to_num(5.0)))
+
+
+def test_a_batch_of_pads_has_no_gradient(inputs):
+    *parameters, targets = inputs
+    for save_memory in (False, True):
+        result = token_log_prob(*parameters, torch.zeros_like(targets), save_memory).mean()
+        assert not any(gradient.any() for gradient in torch.autograd.grad(result, parameters))
+
+
+@pytest.mark.parametrize("save_memory", [False, True])
+def test_the_same_graph_can_be_gone_through_again(inputs, save_memory):
+    expected = torch.autograd.grad(3 * reference(*inputs).sum(), inputs[:3])
+    result = 3 * token_log_prob(*inputs, save_memory).sum()
+    for _ in range(3):
+        torch.testing.assert_close(torch.autograd.grad(result, inputs[:3], retain_graph=True), expected)
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
@@ -61,11 +79,11 @@ def test_weights_that_do_not_learn_cost_no_gradient(inputs, create_graph, monkey
 
 
 @pytest.mark.usefixtures("chunk")
-@pytest.mark.parametrize("recompute", [False, True])
-def test_has_second_derivatives(inputs, recompute):
+@pytest.mark.parametrize("save_memory", [False, True])
+def test_has_second_derivatives(inputs, save_memory):
     *parameters, targets = inputs
     assert torch.autograd.gradgradcheck(
-        lambda *args: token_log_prob(*args, targets, recompute), parameters, fast_mode=True
+        lambda *args: token_log_prob(*args, targets, save_memory), parameters, fast_mode=True
     )
 
 
@@ -91,8 +109,8 @@ def test_pads_cost_nothing_and_get_no_gradient(inputs):
 
 
 @pytest.mark.usefixtures("chunk")
-@pytest.mark.parametrize(("recompute", "copies"), [(False, 1), (True, 0)])
-def test_the_large_tensor_is_kept_once_or_not_at_all(inputs, recompute, copies):
+@pytest.mark.parametrize(("save_memory", "copies"), [(False, 1), (True, 0)])
+def test_the_large_tensor_is_kept_once_or_not_at_all(inputs, save_memory, copies):
     kept = {}
 
     def keep(tensor):
@@ -101,7 +119,7 @@ def test_the_large_tensor_is_kept_once_or_not_at_all(inputs, recompute, copies):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = token_log_prob(*inputs, recompute)
+        result = token_log_prob(*inputs, save_memory)
     assert sum(kept.values()) == copies * B * T * V * 8
     result.sum().backward()
 
@@ -126,13 +144,14 @@ def test_without_gradients_nothing_large_is_kept(inputs, monkeypatch, why):
     assert len(alive) == B
 
 
-def test_under_autocast_the_gradient_of_the_weights_is_summed_in_float32(monkeypatch):
+@pytest.mark.parametrize("save_memory", [False, True])
+def test_under_autocast_the_gradient_of_the_weights_is_summed_in_float32(monkeypatch, save_memory):
     torch.manual_seed(0)
     monkeypatch.setattr(vocabulary_loss, "CHUNK_ELEMENTS", 1)
     h, weight = torch.rand(2000, 1, H), torch.zeros(V, H, requires_grad=True)  # all in one direction
     base, targets = torch.zeros(len(h), V), torch.full((len(h), 1), 3)
     with torch.autocast("cpu", torch.bfloat16):
-        token_log_prob(h, weight, base, targets).sum().backward()
+        token_log_prob(h, weight, base, targets, save_memory).sum().backward()
     expected = torch.full((V,), -1 / V).index_add(0, torch.tensor([3]), torch.ones(1)).outer(h.sum((0, 1)))
     torch.testing.assert_close(weight.grad, expected, rtol=0.01, atol=0)  # a few roundings to bfloat16, 2^-9 each
 
