@@ -6,11 +6,11 @@ All contenders train networks of the same size on the same grey digits, binarise
 gradient norms clipped at 5. They take turns, round by round, each in a process of its own, and only steps within an
 epoch are timed. Ours runs with the default logger, progress bar, checkpoints and pictures, and keeps freed memory, as
 under any Trainer; so does the bare loop, its floor. The others treat memory as the system is used to, unless
-`--keep_memory`. "plain Lightning" trains our model and optimiser
-as one would first write it: a DataLoader over a TensorDataset, every term logged at every step and by epoch,
-Lightning's own logger, progress bar and checkpoints. "published style" is plain PyTorch; pythae takes part where it is
-installed. `--bf16_elbo` trains in float32 and in bf16-mixed for some epochs and compares the validation ELBO over three
-seeds. The overhead of a Trainer hardly depends on the networks: measure it with small ones (`--hidden_dim 64`).
+`--keep_memory`. "plain Lightning" trains our model and optimiser as one would first write it: a DataLoader over a
+TensorDataset, every term logged at every step and by epoch, Lightning's own logger, progress bar and checkpoints.
+"published style" is plain PyTorch; pythae takes part where it is installed. `--bf16_elbo` trains in float32 and in
+bf16-mixed for some epochs and compares the validation ELBO over three seeds. The overhead of a Trainer hardly depends
+on the networks: measure it with small ones (`--hidden_dim 64`).
 """
 
 import argparse

@@ -95,7 +95,7 @@ def _where(study: Study, folder: Path, pictures: list[str]) -> str:
             "",
             "What to type next:",
             f"  tensorboard --logdir {study.folder.parent}",
-            f"  skipvae sample --ckpt_path {run}/checkpoints/best.ckpt --output samples.png",
+            f"  skipvae sample --ckpt_path {run}/checkpoints/best.ckpt",
         )
     )
 
