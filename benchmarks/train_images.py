@@ -326,6 +326,8 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, contender in contenders.items():
             times[name].append(contender.ask("__call__") * 1e3)
+    for contender in contenders.values():
+        contender.end()
 
     print(f"hidden {sizes[0]}, batch {sizes[1]}, {arguments.threads} thread(s), torch {torch.__version__}")
     print(f"{'':20s}{'ms/step':>9s}   time relative to ours: median [min..max over {arguments.rounds} rounds]")
