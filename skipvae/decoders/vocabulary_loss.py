@@ -74,9 +74,10 @@ class _TokenLogProb(torch.autograd.Function):
         if torch.is_grad_enabled():  # somebody wants to differentiate this, too: autograd knows how
             return *_differentiable_gradients(h, weight, base, targets, u, ctx.needs_input_grad[:3]), None, None, None
         of_sum, ctx.of_sum = ctx.of_sum, None  # scaled in place, so good for once
-        factor = u.flatten()[(targets != PAD).flatten().int().argmax()]  # of the first token that counts
-        if of_sum is not None and bool(((u == factor) | (targets == PAD)).all()):
-            return *of_sum.result(factor), None, None, None
+        if of_sum is not None:
+            weights = u[targets != PAD]
+            if len(weights) and bool((weights == weights[0]).all()):
+                return *of_sum.result(weights[0]), None, None, None
         gradients = _Gradients(h, weight, base, ctx.needs_input_grad[1])
         for i, rows in enumerate(_chunks(h, len(weight))):
             log_probs = kept[i].clone() if kept else _log_probs(h[rows], weight, base[rows])
@@ -116,7 +117,7 @@ class _Gradients:
 def _chunks(h: Tensor, vocab_size: int) -> Iterator[slice]:
     """Some sentences after the other."""
     size = max(1, CHUNK_ELEMENTS // max(1, h.shape[1] * vocab_size))
-    return (slice(start, start + size) for start in range(0, len(h), size))
+    return (slice(start, start + size) for start in range(0, max(1, len(h)), size))
 
 
 def _log_probs(h: Tensor, weight: Tensor, base: Tensor) -> Tensor:
