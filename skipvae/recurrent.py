@@ -53,8 +53,8 @@ class LSTM(nn.LSTM):
         outputs, run = [], super().forward
         for steps in input.chunk(4, 1):
             output, hx = checkpoint(run, steps, hx, use_reentrant=False, preserve_rng_state=False)
-            outputs.append(output)
-        return torch.cat(outputs, 1), hx
+            outputs.append(output.transpose(0, 1))
+        return torch.cat(outputs).transpose(0, 1), hx  # laid out as without recomputing: dropout drops the same units
 
 
 def _cpu_has_bfloat16() -> bool:

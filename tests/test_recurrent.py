@@ -58,6 +58,15 @@ def test_recomputing_changes_no_number_and_keeps_little(num_steps, state):
     assert kept[1] < 0.5 * kept[0]
 
 
+def test_recomputing_leaves_dropout_its_order():
+    x = torch.randn(4, 6, 3)
+    outputs = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        outputs.append(nn.functional.dropout(LSTM(3, 5, recompute=recompute)(x)[0]))
+    torch.testing.assert_close(*outputs)
+
+
 def test_recomputes_a_quarter_of_the_steps_at_a_time(monkeypatch):
     lstm, seen, forward = LSTM(3, 5, num_layers=2, recompute=True), [], nn.LSTM.forward
 
