@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # the C library's names for its settings, malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # the C library's names for its settings, malloc.h
 _LARGEST = 1 << 30  # bytes; a larger block still goes back to the system as soon as it is freed
 
 
@@ -35,5 +35,8 @@ def keep_freed_memory() -> bool:
     if sys.platform != "linux" or chosen or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-    settings = ((_M_MMAP_THRESHOLD, _LARGEST), (_M_TRIM_THRESHOLD, 2**31 - 1))
-    return mallopt is not None and all(mallopt(name, value) == 1 for name, value in settings)
+    if mallopt is None:
+        return False
+    # Older versions refuse so high a threshold, but not to map no block at all.
+    kept = mallopt(_M_MMAP_THRESHOLD, _LARGEST) == 1 or mallopt(_M_MMAP_MAX, 0) == 1
+    return bool(kept and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1) == 1)

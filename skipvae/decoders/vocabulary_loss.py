@@ -32,7 +32,7 @@ def token_log_prob(h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, sav
         targets: (B, T) the tokens to score; pads score 0.
         save_memory: whether the memory must not grow with B T V. The gradients of the sum are then computed along with
             it. A loss that is a multiple of the sum, as the mean is, has no more to do; for any other the backward pass
-            computes the logits again: two to three matrix products more.
+            computes the logits again, and in float16 always: two to three matrix products more.
 
     Returns:
         (B, T), float32 at least.
@@ -57,13 +57,16 @@ class _TokenLogProb(torch.autograd.Function):
     ) -> Tensor:
         learns = learns and any(ctx.needs_input_grad)
         scores, kept = list[Tensor](), list[Tensor]()
-        ctx.of_sum = _Gradients(h, weight, base, ctx.needs_input_grad[1]) if learns and save_memory else None
+        ahead = (
+            learns and save_memory and weight.dtype != torch.float16
+        )  # which needs the scale of the loss from the start
+        ctx.of_sum = _Gradients(h, weight, base, ctx.needs_input_grad[1]) if ahead else None
         for rows in _chunks(h, len(weight)):
             log_probs = _log_probs(h[rows], weight, base[rows])
             scores.append(_pick(log_probs, targets[rows]))
             if ctx.of_sum is not None:
                 ctx.of_sum.add(rows, h, weight, log_probs, targets[rows], torch.ones_like(scores[-1]))
-            elif learns:
+            elif learns and not save_memory:
                 kept.append(log_probs)
         ctx.save_for_backward(h, weight, base, targets, *kept)
         return torch.cat(scores)
@@ -76,7 +79,7 @@ class _TokenLogProb(torch.autograd.Function):
         of_sum, ctx.of_sum = ctx.of_sum, None  # scaled in place, so good for once
         if of_sum is not None:
             weights = u[targets != PAD]
-            if len(weights) and bool((weights == weights[0]).all()):
+            if len(weights) and bool((weights == weights[0]).all() & weights[0].isfinite()):
                 return *of_sum.result(weights[0]), None, None, None
         gradients = _Gradients(h, weight, base, ctx.needs_input_grad[1])
         for i, rows in enumerate(_chunks(h, len(weight))):
