@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import multiprocessing
+import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -44,6 +45,8 @@ def _make(make: Callable[..., Any], args: tuple[Any, ...], threads: int, keep_me
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(threads)
+    if not torch.cuda.is_available():  # Lightning sets it when imported; only where it trains is the cost its own
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     if keep_memory:
         keep_freed_memory()
     _made = make(*args)

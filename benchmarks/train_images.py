@@ -19,6 +19,7 @@ import logging
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 
 import torch
@@ -301,6 +302,7 @@ def main() -> None:
     parser.add_argument("--bf16_elbo", type=int, default=0, metavar="EPOCHS", help="compare the ELBO of bf16 instead")
     arguments = parser.parse_args()
     if arguments.bf16_elbo:
+        warnings.filterwarnings("ignore")
         logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
         torch.set_num_threads(arguments.threads)
         bf16_elbo(arguments.hidden_dim, arguments.batch_size, arguments.bf16_elbo)
@@ -320,7 +322,7 @@ def main() -> None:
     contenders = {}
     for name, (make, *more) in made.items():
         keep = arguments.keep_memory or name == "bare loop"  # ours does by itself
-        with contextlib.suppress(ModuleNotFoundError):
+        with contextlib.suppress(ModuleNotFoundError) if name == "pythae" else contextlib.nullcontext():
             contenders[name] = Contender(make, *sizes, *more, threads=arguments.threads, keep_memory=keep)
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(arguments.rounds):

@@ -57,9 +57,8 @@ class _TokenLogProb(torch.autograd.Function):
     ) -> Tensor:
         learns = learns and any(ctx.needs_input_grad)
         scores, kept = list[Tensor](), list[Tensor]()
-        ahead = (
-            learns and save_memory and weight.dtype != torch.float16
-        )  # which needs the scale of the loss from the start
+        # Without the scale of the loss, small probabilities would vanish in float16.
+        ahead = learns and save_memory and weight.dtype != torch.float16
         ctx.of_sum = _Gradients(h, weight, base, ctx.needs_input_grad[1]) if ahead else None
         for rows in _chunks(h, len(weight)):
             log_probs = _log_probs(h[rows], weight, base[rows])
