@@ -45,7 +45,7 @@ def _make(make: Callable[..., Any], args: tuple[Any, ...], threads: int, keep_me
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(threads)
-    if not torch.cuda.is_available():  # Lightning sets it when imported; only where it trains is the cost its own
+    if not torch.cuda.is_available():  # set by Lightning's import, which most of them could do without
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     if keep_memory:
         keep_freed_memory()

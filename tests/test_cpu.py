@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from pytorch_lightning import Trainer
@@ -80,3 +81,16 @@ def test_every_trainer_tunes_its_process(monkeypatch, tmp_path, stage):
 def test_elsewhere_nothing_is_asked_for(monkeypatch):
     monkeypatch.setattr("sys.platform", "darwin")
     assert not keep_freed_memory()
+
+
+@pytest.mark.parametrize(
+    ("refused", "agreed"),
+    [((), True), ((-3,), True), ((-3, -4), False), ((-1,), False)],
+    ids=["new", "old", "odd", "none"],
+)
+def test_older_libraries_refuse_the_threshold(monkeypatch, refused, agreed):
+    library = SimpleNamespace(mallopt=lambda name, value: int(name not in refused))
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("os.environ", {})
+    monkeypatch.setattr("ctypes.CDLL", lambda name: library)
+    assert keep_freed_memory() is agreed

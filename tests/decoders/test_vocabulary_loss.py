@@ -184,3 +184,16 @@ def test_agrees_with_the_fused_loss_of_newer_versions_of_torch(inputs):
         h.flatten(0, 1), weight, targets.flatten(), linear_bias=base[0], ignore_index=0, reduction="none"
     )
     torch.testing.assert_close(token_log_prob(h, weight, base, targets), -fused.view(B, T))
+
+
+def test_in_float16_small_probabilities_have_gradients_if_the_loss_is_scaled():
+    torch.manual_seed(0)
+    h, targets = 0.1 * torch.randn(B, T, H), torch.full((B, T), 3)
+    weight, base = torch.randn(V, H, requires_grad=True), torch.full((B, V), -18.0)  # 1.5e-8, which float16 has not
+    base[:, 3] = 0.0
+    rare = [word for word in range(V) if word != 3]
+    (expected,) = torch.autograd.grad(reference(h, weight, base, targets).sum(), weight)
+    with torch.autocast("cpu", torch.float16):
+        result = token_log_prob(h, weight, base, targets, save_memory=True)
+    (gradient,) = torch.autograd.grad(2.0**14 * result.sum(), weight)
+    assert (gradient[rare] / 2**14 - expected[rare]).norm() < 0.05 * expected[rare].norm()
