@@ -8,24 +8,21 @@ epoch are timed. Ours runs with the default logger, progress bar, checkpoints an
 under any Trainer; so does the bare loop, its floor. The others treat memory as the system is used to, unless
 `--keep_memory`. "plain Lightning" trains our model and optimiser as one would first write it: a DataLoader over a
 TensorDataset, every term logged at every step and by epoch, Lightning's own logger, progress bar and checkpoints.
-"published style" is plain PyTorch; pythae takes part where it is installed. `--bf16_elbo` trains in float32 and in
-bf16-mixed for some epochs and compares the validation ELBO over three seeds. The overhead of a Trainer hardly depends
-on the networks: measure it with small ones (`--hidden_dim 64`).
+"published style" is plain PyTorch; pythae takes part where it is installed. The overhead of a Trainer hardly depends on
+the networks: measure it with small ones (`--hidden_dim 64`).
 """
 
 import argparse
 import contextlib
-import logging
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from contenders import Contender
-from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -267,29 +264,6 @@ def timed(step: Callable[[tuple[Tensor, ...]], None], loader: object, steps: int
     return (time.perf_counter() - start) / steps
 
 
-def bf16_elbo(hidden: int, batch_size: int, epochs: int) -> None:
-    """Validation ELBO after the same epochs in float32 and in bf16-mixed."""
-    for precision in ("32-true", "bf16-mixed"):
-        elbos = []
-        for seed in (1, 2, 3):
-            seed_everything(seed, verbose=False)
-            model = our_model(hidden)
-            trainer = Trainer(
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                gradient_clip_val=5.0,
-                max_epochs=epochs,
-                precision=precision,
-                accelerator="cpu",
-            )
-            trainer.fit(model, MNISTDigitsDataModule(batch_size=batch_size, seed=seed))
-            elbos.append(model.results["elbo"])
-        mean, sd = statistics.mean(elbos), statistics.stdev(elbos)
-        print(f"{precision:12s} validation ELBO after {epochs} epochs: {mean:.2f} +- {sd:.2f} (3 seeds)", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden_dim", type=int, default=1024)
@@ -299,15 +273,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--keep_memory", action="store_true", help="let all keep freed memory, as ours do")
     parser.add_argument("--no_bf16", action="store_true", help="leave bf16-mixed out")
-    parser.add_argument("--bf16_elbo", type=int, default=0, metavar="EPOCHS", help="compare the ELBO of bf16 instead")
     arguments = parser.parse_args()
-    if arguments.bf16_elbo:
-        warnings.filterwarnings("ignore")
-        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-        torch.set_num_threads(arguments.threads)
-        bf16_elbo(arguments.hidden_dim, arguments.batch_size, arguments.bf16_elbo)
-        return
-
     sizes = (arguments.hidden_dim, arguments.batch_size, arguments.steps)
     made = {
         "ours, Trainer.fit": (ours, "32-true"),
