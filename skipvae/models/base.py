@@ -5,14 +5,11 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Self
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from skipvae.checkpoint import (
@@ -25,13 +22,13 @@ from skipvae.checkpoint import (
     spec_in,
 )
 from skipvae.component import Component, build
-from skipvae.cpu import tune_process
 from skipvae.models.evaluation import LikelihoodEvaluation
+from skipvae.models.lean import LeanModule
 from skipvae.models.terms import LossTerms, check_weights
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
 
 
-class GenerativeModel(Component, LightningModule):
+class GenerativeModel(Component, LeanModule):
     """A model of x trained by maximising a bound of log p(x).
 
     Subclasses implement `loss`, which returns the terms to log, `validation_step` and `test_step`, which update
@@ -113,29 +110,13 @@ class GenerativeModel(Component, LightningModule):
 
     def setup(self, stage: str) -> None:
         """Forgets the steps of an earlier fit, before a checkpoint may restore those of its own."""
+        super().setup(stage)
         self._terms.clear()
-        if self.trainer.strategy.root_device.type == "cpu":
-            tune_process()
         if self._to_compile:
             for part in self.parts:
                 part.compile()  # in place: the names of the weights stay
             self._to_compile = False
         self.vocabulary = vocabulary_of(getattr(self.trainer, "datamodule", None)) or self.vocabulary
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips as the trainer is told to, also the gradients of a fused optimiser in bf16-mixed."""
-        precision = self.trainer.precision_plugin
-        # Lightning refuses that pair since a gradient scaler would be in the way, but bf16 has none.
-        if isinstance(precision, MixedPrecision) and precision.scaler is None and gradient_clip_val:
-            clip = precision.clip_grad_by_value if gradient_clip_algorithm == "value" else precision.clip_grad_by_norm
-            clip(optimizer, gradient_clip_val)
-        else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_train_epoch_start(self) -> None:
         """Gives a shuffling DataLoader of the user's another order in each epoch: a validation has its fixed noise."""
