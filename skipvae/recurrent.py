@@ -4,7 +4,9 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+
+PARTS = 4
+"""Of the time steps, where an LSTM recomputes: more parts need less memory, and their smaller products more time."""
 
 
 class LSTM(nn.LSTM):
@@ -21,8 +23,8 @@ class LSTM(nn.LSTM):
         input_size: size of the input at each step.
         hidden_size: units in each layer.
         num_layers: number of layers.
-        recompute: whether the backward pass runs the LSTM again, a quarter of the steps at a time, instead of keeping
-            what it needs: for 32 sentences of 80 words and 1024 units, oneDNN keeps 160 MB.
+        recompute: whether the backward pass computes the gates again, a quarter of the steps at a time, instead of
+            keeping them: for 32 sentences of 80 words and 1024 units, oneDNN keeps 160 MB.
 
     Example:
         >>> output, (h, c) = LSTM(3, 5).eval()(torch.zeros(2, 7, 3))
@@ -46,15 +48,125 @@ class LSTM(nn.LSTM):
         return self._run(input, hx)
 
     def _run(self, input: Tensor, hx: Any) -> Any:
-        if not (self.recompute and torch.is_grad_enabled()):
-            return super().forward(input, hx)
+        if self.recompute and torch.is_grad_enabled():
+            return self._run_recomputing(input, hx)
+        return super().forward(input, hx)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator] # or it would unroll the steps
+    def _run_recomputing(self, input: Tensor, hx: Any) -> Any:
         if hx is None:
             hx = (input.new_zeros(self.num_layers, len(input), self.hidden_size),) * 2
-        outputs, run = [], super().forward
-        for steps in input.chunk(4, 1):
-            output, hx = checkpoint(run, steps, hx, use_reentrant=False, preserve_rng_state=False)
-            outputs.append(output.transpose(0, 1))
-        return torch.cat(outputs).transpose(0, 1), hx  # laid out as without recomputing: dropout drops the same units
+        output, states = input.transpose(0, 1), []
+        for weights, *state in zip(self.all_weights, *hx, strict=True):
+            output, c = _Recomputing.apply(output, *state, *weights)
+            states.append((output[-1], c))
+        h, c = (torch.stack(layers) for layers in zip(*states, strict=True))
+        return output.transpose(0, 1), (h, c)  # laid out as in torch's: dropout drops the same units
+
+
+class _Recomputing(torch.autograd.Function):
+    """A layer that keeps its input and output, and of its cells only what they held before each part of the steps.
+
+    A cell is c_t = f c_(t-1) + i g, the output h_t = o tanh c_t, with gates i, f, o = sigmoid(a), g = tanh(a) and sums
+    a = W x_t + U h_(t-1) + b (Gers et al. 2000). The backward pass knows all h, so that the sums of many steps are one
+    matrix product; only the gradients have to go step by step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        """x (T, B, D), h and c before the first step (B, H) and weights W, U and two b: all h (T, B, H), the last c."""
+        parts, cells = list[Tensor](), [c]
+        last_h, last_c = h.unsqueeze(0), c.unsqueeze(0)
+        for steps in x.chunk(PARTS):
+            part, last_h, last_c = torch.lstm(steps, (last_h, last_c), weights, True, 1, 0.0, False, False, False)
+            parts.append(part)
+            cells.append(last_c[0])
+        output = torch.cat(parts)
+        ctx.autocast = torch.is_autocast_enabled(x.device.type)
+        ctx.save_for_backward(x, h, output, *cells[:-1], *weights)
+        return output, cells[-1]
+
+    @staticmethod
+    def backward(ctx: Any, d_output: Tensor, d_c: Tensor) -> tuple[Tensor | None, ...]:
+        x, h, output, *cells, w, u, b, b_too = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody wants to differentiate this, too: autograd knows how
+            inputs = (x, h, cells[0], w, u, b, b_too)
+            return _differentiable_gradients(inputs, ctx.needs_input_grad, (d_output, d_c), output.dtype, ctx.autocast)
+        learns, dtype = any(ctx.needs_input_grad[3:]), output.dtype
+        wide = torch.promote_types(dtype, torch.float32)  # sums of many terms would not fit into bfloat16
+        w_sum, u_sum, b_sum = (part.new_zeros(part.shape if learns else 0, dtype=wide) for part in (w, u, b))
+        w, u, bias = w.to(dtype), u.to(dtype), (b + b_too).to(dtype)
+        d_x, d_h, d_c = x.new_empty(x.shape, dtype=dtype), torch.zeros_like(output[0]), d_c.to(wide)
+        size = len(x.chunk(PARTS)[0])
+        for start, c in reversed(list(zip(range(0, len(x), size), cells, strict=True))):
+            part = slice(start, start + size)
+            first = output[start - 1] if start else h.to(dtype)
+            before = torch.cat([first.unsqueeze(0), output[part][:-1]]).flatten(0, 1)
+            seen = x[part].flatten(0, 1).to(dtype)
+            sums = torch.addmm(bias, seen, w.t()).addmm_(before, u.t()).to(wide)
+            d_sums, through, forget = _slopes(sums.view(-1, *h.shape[:1], 4, h.shape[1]), c.to(wide))
+            for t in reversed(range(len(d_sums))):
+                d_h = d_h + d_output[start + t]
+                d_c = torch.addcmul(d_c, d_h, through[t])
+                d_sums[t, :, :3] *= d_c.unsqueeze(1)
+                d_sums[t, :, 3] *= d_h
+                d_c, d_h = d_c * forget[t], d_sums[t].flatten(1).to(dtype) @ u
+            d_all = d_sums.flatten(2).flatten(0, 1).to(dtype)
+            torch.mm(d_all, w, out=d_x[part].flatten(0, 1))
+            if learns:
+                add_product(w_sum, d_all.t(), seen)
+                add_product(u_sum, d_all.t(), before)
+                b_sum += d_all.sum(0, dtype=wide)
+        d_weights = (w_sum, u_sum, b_sum, b_sum) if learns else (None,) * 4
+        return d_x, d_h, d_c, *d_weights
+
+
+def _slopes(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the gradient goes through in a part of the steps.
+
+    Args:
+        a: (t, B, 4, H), the sums of the gates i, f, g, o; overwritten.
+        c: (B, H), the cells before.
+
+    Returns:
+        (t, B, 4, H), by which d_a is more than d_c (i, f, g) and d_h (o); (t, B, H), by which d_h adds to d_c; and f,
+        by which d_c passes to the step before.
+    """
+    i, f, g, o = a.unbind(2)
+    for gate in (i, f, o):
+        gate.sigmoid_()
+    g.tanh_()
+    cells = torch.cat([c.unsqueeze(0), i * g])
+    for t in range(len(a)):
+        cells[t + 1].addcmul_(f[t], cells[t])
+    squashed, forget = cells[1:].tanh(), f.clone()
+    through = o * (1 - squashed**2)
+    o.copy_(squashed * o * (1 - o))
+    f.copy_(cells[:-1] * f * (1 - f))
+    both = i * g
+    g.copy_(i - both * g)
+    i.copy_(both * (1 - i))
+    return a, through, forget
+
+
+def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a b, summed up in the type of the total."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total.add_(torch.mm(a, b))
+
+
+def _differentiable_gradients(
+    inputs: tuple[Tensor, ...], needed: tuple[bool, ...], d: tuple[Tensor, ...], dtype: torch.dtype, autocast: bool
+) -> tuple[Tensor | None, ...]:
+    """The gradients of d . (all h, the last c) where they are needed, with a graph of their own."""
+    x, h, c, *weights = inputs = tuple(part.view_as(part) for part in inputs)  # x may itself depend on the weights
+    with torch.autocast(x.device.type, dtype, enabled=autocast):
+        output, _, last = torch.lstm(x, (h.unsqueeze(0), c.unsqueeze(0)), weights, True, 1, 0.0, True, False, False)
+    wanted = [part for part, need in zip(inputs, needed, strict=True) if need]
+    gradients = iter(torch.autograd.grad((output, last[0]), wanted, d, create_graph=True, allow_unused=True))
+    return tuple(next(gradients) if need else None for need in needed)
 
 
 def _cpu_has_bfloat16() -> bool:

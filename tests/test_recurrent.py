@@ -68,12 +68,55 @@ def test_recomputing_leaves_dropout_its_order():
 
 
 def test_recomputes_a_quarter_of_the_steps_at_a_time(monkeypatch):
-    lstm, seen, forward = LSTM(3, 5, num_layers=2, recompute=True), [], nn.LSTM.forward
+    lstm, seen, slopes = LSTM(3, 5, num_layers=2, recompute=True), [], recurrent._slopes
 
-    def spied(self, x, hx):
-        seen.append((x.shape[1], all(part.is_contiguous() for part in hx)))  # or cuDNN would refuse them
-        return forward(self, x, hx)
+    def spied(a, c):
+        seen.append(tuple(a.shape))
+        return slopes(a, c)
 
-    monkeypatch.setattr(nn.LSTM, "forward", spied)
+    monkeypatch.setattr(recurrent, "_slopes", spied)
     lstm(torch.randn(6, 8, 3))[0].sum().backward()
-    assert seen == [(2, True)] * 8  # forwards, and again in the backward pass
+    assert seen == [(2, 6, 4, 5)] * 8
+
+
+def test_recomputes_no_more_than_is_asked_for():
+    """Inference by gradient steps wants no gradients of the weights; a frozen embedding none of the input."""
+    torch.manual_seed(0)
+    lstm, x = LSTM(3, 5, recompute=True), torch.randn(2, 7, 3)
+    state = tuple(torch.randn(1, 2, 5, requires_grad=True) for _ in range(2))
+    lstm(x, state)[0].sum().backward()
+    expected = [*(part.grad for part in state), lstm.weight_ih_l0.grad]
+    frozen = LSTM(3, 5).requires_grad_(False)
+    frozen.load_state_dict(lstm.state_dict())
+    for recompute in (False, True):
+        frozen.recompute = recompute
+        gradients = torch.autograd.grad(frozen(x, state)[0].sum(), state)
+        torch.testing.assert_close(list(gradients), expected[:2])
+    assert expected[2].abs().sum() > 0
+
+
+def test_recomputing_differentiates_twice():
+    torch.manual_seed(0)
+    x, results = torch.randn(2, 6, 3, dtype=torch.float64), []
+    state = tuple(torch.randn(2, 2, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    keeping = LSTM(3, 4, num_layers=2).double()
+    for recompute in (False, True):
+        keeping.recompute = recompute
+        first = torch.autograd.grad(keeping(x, state)[0].square().sum(), state, create_graph=True)
+        second = sum(part.square().sum() for part in first)
+        results.append(torch.autograd.grad(second, [*state, *keeping.parameters()]))
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_gradients_in_bfloat16(recompute):
+    """Its unit is 2^-8; sums over 40 steps and 8 sentences lose a few of them, kept or recomputed."""
+    torch.manual_seed(0)
+    lstm, x = LSTM(6, 16, recompute=recompute), torch.randn(8, 40, 6)
+    gradients = []
+    for dtype in (torch.float32, torch.bfloat16):
+        lstm.to(dtype).zero_grad()
+        lstm(x.to(dtype))[0].float().square().mean().backward()
+        gradients.append([weight.grad.float().clone() for weight in lstm.parameters()])
+    for exact, rounded in zip(*gradients, strict=True):
+        assert (rounded - exact).norm() / exact.norm() < 8 * 2**-8
