@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from skipvae.recurrent import add_product
 from skipvae.tokens import PAD
 
-CHUNK_ELEMENTS = 6 * 2**20
-"""About how many logits are worked on at once: enough for fast matrix products; few enough (24 MB) for the allocator to
+CHUNK_ELEMENTS = 4 * 2**20
+"""About how many logits are worked on at once: enough for fast matrix products; few enough (16 MB) for the allocator to
 hand out the same memory again instead of fresh pages."""
 
 
@@ -102,11 +103,7 @@ class _Gradients:
         torch.matmul(slope, weight, out=self.h[rows])
         torch.sum(slope, 1, out=self.base[rows])
         if self.weight is not None:
-            factors = slope.flatten(0, 1).t(), h[rows].flatten(0, 1)
-            if self.weight.dtype == h.dtype:
-                self.weight.addmm_(*factors)
-            else:
-                self.weight.add_(torch.mm(*factors))
+            add_product(self.weight, slope.flatten(0, 1).t(), h[rows].flatten(0, 1))
 
     def result(self, factor: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
         """The three of them; with a factor, multiplied by it in place."""
