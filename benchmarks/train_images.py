@@ -8,7 +8,8 @@ epoch are timed. Ours runs with the default logger, progress bar, checkpoints an
 under any Trainer; so does the bare loop, its floor. The others treat memory as the system is used to, unless
 `--keep_memory`. "plain Lightning" trains our model and optimiser as one would first write it: a DataLoader over a
 TensorDataset, every term logged at every step and by epoch, Lightning's own logger, progress bar and checkpoints.
-"published style" is plain PyTorch; pythae takes part where it is installed. The overhead of a Trainer hardly depends on
+"published style" is plain PyTorch; pythae takes part where it is installed. "matrix products alone" is what no trainer
+could go below. The overhead of a Trainer hardly depends on
 the networks: measure it with small ones (`--hidden_dim 64`).
 """
 
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 import torch
 import torch.nn.functional as F
 from contenders import Contender
+from published_vae import K, Published, pythae
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from torch import Tensor, nn
@@ -34,27 +36,6 @@ from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, LinearKLA
 from skipvae.decoders import MLPDecoder
 from skipvae.encoders import MLPEncoder
 from skipvae.logger import RunLogger
-
-K = 20
-
-
-class Published(nn.Module):
-    """The published style in plain PyTorch: probabilities first, then their cross-entropy, concatenation-free."""
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.enc1, self.enc2 = nn.Linear(784, hidden), nn.Linear(hidden, hidden)
-        self.mean, self.logvar = nn.Linear(hidden, K), nn.Linear(hidden, K)
-        self.dec0, self.out = nn.Linear(K, hidden), nn.Linear(hidden, 784)
-        self.dec = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(2))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        h = F.relu(self.enc2(F.relu(self.enc1(x.view(-1, 784)))))
-        mean, logvar = self.mean(h), self.logvar(h)
-        h = self.dec0(mean + torch.exp(0.5 * logvar) * torch.randn_like(mean))
-        for layer in self.dec:
-            h = F.relu(layer(h))
-        return torch.sigmoid(self.out(h)), mean, logvar
 
 
 def our_model(hidden: int) -> VAE:
@@ -192,62 +173,23 @@ def published(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
     return lambda: timed(step, loader, steps)
 
 
-def pythae(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
-    """pythae's own trainer and VAE, with networks of our size; its callbacks and evaluation switched off."""
-    from pythae.data.datasets import BaseDataset  # type: ignore[import-not-found]
-    from pythae.models import VAE as PythaeVAE  # type: ignore[import-not-found]  # noqa: N811
-    from pythae.models import VAEConfig
-    from pythae.models.base.base_utils import ModelOutput  # type: ignore[import-not-found]
-    from pythae.models.nn import BaseDecoder, BaseEncoder  # type: ignore[import-not-found]
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig  # type: ignore[import-not-found]
+def products(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
+    """The matrix products of a step and nothing else, neither optimiser nor activations: no trainer needs less."""
+    layers = [layer for layer in our_model(hidden).modules() if isinstance(layer, nn.Linear)]
+    weights = [layer.weight.detach() for layer in layers]
+    inputs = [(torch.randn(batch_size, w.shape[1]), torch.empty(batch_size, w.shape[1])) for w in weights]
+    outputs = [(torch.randn(batch_size, w.shape[0]), torch.empty(batch_size, w.shape[0])) for w in weights]
+    gradients = [torch.empty_like(w) for w in weights]
 
-    plain = Published(hidden)
+    def step(batch: tuple[Tensor, ...]) -> None:
+        for w, (x, _), (_, y) in zip(weights, inputs, outputs, strict=True):
+            torch.mm(x, w.t(), out=y)
+        for i, (w, (x, d_x), (d_y, _)) in enumerate(zip(weights, inputs, outputs, strict=True)):
+            torch.mm(d_y.t(), x, out=gradients[i])
+            if i > 0:  # images need no gradient
+                torch.mm(d_y, w, out=d_x)
 
-    class PlainEncoder(BaseEncoder):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = nn.ModuleList([plain.enc1, plain.enc2, plain.mean, plain.logvar])
-
-        def forward(self, x: Tensor) -> object:
-            enc1, enc2, mean, logvar = self.net
-            h = F.relu(enc2(F.relu(enc1(x.reshape(-1, 784)))))
-            return ModelOutput(embedding=mean(h), log_covariance=logvar(h))
-
-    class PlainDecoder(BaseDecoder):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = nn.ModuleList([plain.dec0, *plain.dec, plain.out])
-
-        def forward(self, z: Tensor) -> object:
-            first, *hidden_layers, out = self.net
-            h = first(z)
-            for layer in hidden_layers:
-                h = F.relu(layer(h))
-            return ModelOutput(reconstruction=torch.sigmoid(out(h)))
-
-    train = MNISTDigitsDataModule().load().train  # its trainer is timed by whole epochs
-    folder = tempfile.mkdtemp()
-    model = PythaeVAE(
-        VAEConfig(input_dim=(1, 28, 28), latent_dim=K, reconstruction_loss="bce"), PlainEncoder(), PlainDecoder()
-    )
-    trainer = BaseTrainer(
-        model,
-        BaseDataset((train.images / 255).round(), train.labels),
-        training_config=BaseTrainerConfig(
-            folder, per_device_train_batch_size=batch_size, num_epochs=1, learning_rate=1e-3, no_cuda=True
-        ),
-    )
-    trainer.prepare_training()
-    per_epoch = len(trainer.train_loader)
-
-    def measure() -> float:
-        epochs = max(1, steps // per_epoch)
-        start = time.perf_counter()
-        for epoch in range(epochs):
-            trainer.train_step(epoch + 1)
-        return (time.perf_counter() - start) / (epochs * per_epoch)
-
-    return measure
+    return lambda: timed(step, [()], steps)
 
 
 def timed(step: Callable[[tuple[Tensor, ...]], None], loader: object, steps: int, warmup: int = 10) -> float:
@@ -282,6 +224,7 @@ def main() -> None:
         "published style": (published,),
         "ours, bf16-mixed": (ours, "bf16-mixed"),
         "pythae": (pythae,),
+        "matrix products alone": (products,),
     }
     if arguments.no_bf16:
         del made["ours, bf16-mixed"]
@@ -298,12 +241,12 @@ def main() -> None:
         contender.end()
 
     print(f"hidden {sizes[0]}, batch {sizes[1]}, {arguments.threads} thread(s), torch {torch.__version__}")
-    print(f"{'':20s}{'ms/step':>9s}   time relative to ours: median [min..max over {arguments.rounds} rounds]")
+    print(f"{'':22s}{'ms/step':>9s}   time relative to ours: median [min..max over {arguments.rounds} rounds]")
     reference = times["ours, Trainer.fit"]
     for name, values in times.items():
         ratios = [value / ours_value for value, ours_value in zip(values, reference, strict=True)]
         low, high = min(ratios), max(ratios)
-        print(f"{name:20s}{statistics.median(values):9.2f}   {statistics.median(ratios):.2f} [{low:.2f}..{high:.2f}]")
+        print(f"{name:22s}{statistics.median(values):9.2f}   {statistics.median(ratios):.2f} [{low:.2f}..{high:.2f}]")
     for name, what in (("ours, Trainer.fit", "our"), ("plain Lightning", "plain Lightning's")):
         overhead = statistics.median(a - b for a, b in zip(times[name], times["bare loop"], strict=True))
         print(f"{what} overhead over the bare loop: {overhead:.2f} ms a step (median)")
