@@ -72,7 +72,7 @@ def test_no_gpu_is_looked_for_in_vain_at_each_step(monkeypatch, available: bool,
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
 def test_every_trainer_tunes_its_process(monkeypatch, tmp_path, stage):
     called = []
-    monkeypatch.setattr("skipvae.models.base.tune_process", lambda: called.append(1))
+    monkeypatch.setattr("skipvae.models.lean.tune_process", lambda: called.append(1))
     trainer = Trainer(default_root_dir=tmp_path, fast_dev_run=True, accelerator="cpu")
     getattr(trainer, stage)(Scripted(), batches())
     assert called
