@@ -9,7 +9,7 @@ under any Trainer; so does the bare loop, its floor. The others treat memory as 
 `--keep_memory`. "plain Lightning" trains our model and optimiser as one would first write it: a DataLoader over a
 TensorDataset, every term logged at every step and by epoch, Lightning's own logger, progress bar and checkpoints.
 "published style" is plain PyTorch; pythae takes part where it is installed. "matrix products alone" is what no trainer
-could go below. The overhead of a Trainer hardly depends on the networks: measure it with small ones (`--hidden_dim 64`).
+could go below. The overhead of a Trainer hardly depends on the networks: small ones show it (`--hidden_dim 64`).
 """
 
 import argparse
