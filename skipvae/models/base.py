@@ -6,6 +6,7 @@ from typing import IO, Any, ClassVar, Self
 
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.plugins.precision import HalfPrecision
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
@@ -109,7 +110,16 @@ class GenerativeModel(Component, LeanModule):
         self._end_if_finished()
 
     def setup(self, stage: str) -> None:
-        """Forgets the steps of an earlier fit, before a checkpoint may restore those of its own."""
+        """Forgets the steps of an earlier fit, before a checkpoint may restore those of its own.
+
+        Raises:
+            ValueError: if the trainer would cast the weights themselves to a half precision.
+        """
+        if isinstance(half := self.trainer.precision_plugin, HalfPrecision):
+            raise ValueError(
+                f"precision {half.precision} is not for these models, whose latent variables and likelihoods are "
+                f"float32: use {half.precision.replace('true', 'mixed')}"
+            )
         super().setup(stage)
         self._terms.clear()
         if self._to_compile:

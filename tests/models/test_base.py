@@ -49,6 +49,15 @@ def test_a_plateau_scheduler_needs_no_validation_in_every_epoch(tmp_path):
     assert trainer.lr_scheduler_configs[0].scheduler.last_epoch == 2
 
 
+# -- precision --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_weights_in_half_precision_are_refused_and_the_way_out_named(precision, tmp_path):
+    with pytest.raises(ValueError, match=f"use {precision[:-5]}-mixed"):
+        fit(Scripted(), tmp_path, precision=precision)
+
+
 # -- parts of a step --------------------------------------------------------------------------------------------------
 
 
