@@ -79,8 +79,40 @@ def test_recomputes_a_sixth_of_the_steps_at_a_time(monkeypatch):
     assert seen == [(2, 6, 4, 5)] * 12
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_states_of_another_batch_are_refused(batch, recompute):
+    state = (torch.zeros(1, batch, 5), torch.zeros(1, batch, 5))
+    with pytest.raises(RuntimeError, match=r"Expected hidden\[0\] size \(1, 4, 5\)"):
+        LSTM(3, 5, recompute=recompute)(torch.randn(4, 7, 3), state)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_batch_of_none_has_gradients_of_zero(recompute):
+    lstm, x = LSTM(3, 5, num_layers=2, recompute=recompute), torch.randn(0, 7, 3, requires_grad=True)
+    lstm(x)[0].sum().backward()
+    assert x.grad.shape == x.shape
+    assert all(weight.grad.abs().sum() == 0 for weight in lstm.parameters())
+
+
+def test_recomputed_gradients_may_be_scaled_in_place():
+    lstm = LSTM(3, 5, recompute=True)
+    gradients = torch.autograd.grad(lstm(torch.randn(2, 7, 3))[0].sum(), list(lstm.parameters()))
+    assert len({gradient.data_ptr() for gradient in gradients}) == 4
+
+
+def test_a_backward_pass_under_autocast_computes_as_the_forward_pass_did():
+    torch.manual_seed(0)
+    lstm, x = LSTM(3, 5, recompute=True), torch.randn(2, 7, 3)
+    total, gradients = lstm(x)[0].sum(), []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            gradients.append(torch.autograd.grad(total, list(lstm.parameters()), retain_graph=True))
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
 def test_recomputes_no_more_than_is_asked_for():
-    """Inference by gradient steps wants no gradients of the weights; a frozen embedding none of the input."""
+    """Inference by gradient steps wants no gradients of the weights."""
     torch.manual_seed(0)
     lstm, x = LSTM(3, 5, recompute=True), torch.randn(2, 7, 3)
     state = tuple(torch.randn(1, 2, 5, requires_grad=True) for _ in range(2))
@@ -93,6 +125,16 @@ def test_recomputes_no_more_than_is_asked_for():
         gradients = torch.autograd.grad(frozen(x, state)[0].sum(), state)
         torch.testing.assert_close(list(gradients), expected[:2])
     assert expected[2].abs().sum() > 0
+
+
+def test_an_input_that_learns_nothing_costs_no_product(monkeypatch):
+    """As that of an encoder, whose embedding is frozen."""
+    products, mm = [], torch.mm
+    monkeypatch.setattr(torch, "mm", lambda *a, **b: products.append(a) or mm(*a, **b))
+    for learns, expected in ((False, 0), (True, recurrent.PARTS)):
+        products.clear()
+        LSTM(3, 5, recompute=True)(torch.randn(2, 12, 3, requires_grad=learns))[0].sum().backward()
+        assert len(products) == expected
 
 
 def test_recomputing_differentiates_twice():

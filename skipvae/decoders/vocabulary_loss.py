@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skipvae.recurrent import add_product
+from skipvae.autograd import add_product, in_own_types
 from skipvae.tokens import PAD
 
 CHUNK_ELEMENTS = 4 * 2**20
@@ -38,11 +38,16 @@ def token_log_prob(h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, sav
     Returns:
         (B, T), float32 at least.
 
+    Raises:
+        ValueError: if there is not one base for each sentence.
+
     Example:
         >>> h, weight, base = torch.zeros(1, 3, 8), torch.zeros(4, 8), torch.zeros(1, 4)
         >>> token_log_prob(h, weight, base, targets=torch.tensor([[1, 3, 0]])).exp()
         tensor([[0.2500, 0.2500, 1.0000]])
     """
+    if base.shape != (len(h), len(weight)):
+        raise ValueError(f"base must be {(len(h), len(weight))}, one row for each sentence, but is {tuple(base.shape)}")
     if torch.is_autocast_enabled(h.device.type) and h.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(h.device.type)
         h, weight, base = h.to(dtype), weight.to(dtype), base.to(dtype)
@@ -72,15 +77,16 @@ class _TokenLogProb(torch.autograd.Function):
         return torch.cat(scores)
 
     @staticmethod
+    @in_own_types
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         h, weight, base, targets, *kept = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants to differentiate this, too: autograd knows how
             return *_differentiable_gradients(h, weight, base, targets, u, ctx.needs_input_grad[:3]), None, None, None
-        of_sum, ctx.of_sum = ctx.of_sum, None  # scaled in place, so good for once
+        of_sum, ctx.of_sum = ctx.of_sum, None  # scaled in place and given away: a second backward pass computes anew
         if of_sum is not None:
-            weights = u[targets != PAD]
-            if len(weights) and bool((weights == weights[0]).all() & weights[0].isfinite()):
-                return *of_sum.result(weights[0]), None, None, None
+            factors = u[targets != PAD]
+            if len(factors) and bool((factors == factors[0]).all() & factors[0].isfinite()):
+                return *of_sum.result(factors[0]), None, None, None
         gradients = _Gradients(h, weight, base, ctx.needs_input_grad[1])
         for i, rows in enumerate(_chunks(h, len(weight))):
             log_probs = kept[i].clone() if kept else _log_probs(h[rows], weight, base[rows])
@@ -134,7 +140,8 @@ def _differentiable_gradients(
     h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, u: Tensor, needed: tuple[bool, ...]
 ) -> list[Tensor | None]:
     """The gradients of u . log p by h, weight and base where they are needed, with a graph of their own."""
-    h, weight, base = (part.view_as(part) for part in (h, weight, base))  # h may itself depend on the weights
+    # Of views, or the gradient by weight would go on through an h that depends on it.
+    h, weight, base = (part.view_as(part) for part in (h, weight, base))
     inputs = [part for part, need in zip((h, weight, base), needed, strict=True) if need]
     chunks = _chunks(h, len(weight))
     parts = [_pick(_log_probs(h[rows], weight, base[rows]), targets[rows]) for rows in chunks]

@@ -135,9 +135,8 @@ class GenerativeModel(Component, LeanModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Makes the noise of a step a function of the seed and the step, so that a resumed run continues exactly."""
-        parts = self.trainer.accumulate_grad_batches
-        part = self.global_step * parts + batch_idx % parts
-        self._seed_noise(0, part * self.trainer.world_size + self.trainer.global_rank)
+        part = batch_idx % self.trainer.accumulate_grad_batches
+        self._seed_noise(0, self.global_step, part, self.trainer.global_rank)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """One step on a batch whose first entry is x."""
@@ -168,12 +167,12 @@ class GenerativeModel(Component, LeanModule):
             self.log_dict({f"train/{name}": mean for name, mean in means.items()} | {"train/beta": float(self.beta)})
             self._terms.clear()
         elif self.device.type == "cpu" and self.trainer.world_size == 1:  # elsewhere looking would mean waiting
-            self._check_finite(last=1)
+            self._check_finite(latest_only=True)
 
-    def _check_finite(self, last: int | None = None) -> None:
+    def _check_finite(self, latest_only: bool = False) -> None:
         """Stops all processes or none: one that went on alone would wait for the others forever."""
-        error = self._terms.error(last)
-        if error is not None and last == 1:  # here the steps before were in order, so broken weights say more
+        error = self._terms.error(latest_only)
+        if error is not None and latest_only:  # here the steps before were in order, so broken weights say more
             check_weights(self.named_parameters(), self.global_step)
         if self.trainer.strategy.reduce_boolean_decision(error is not None, all=False):
             raise FloatingPointError(error or "the loss is no longer finite in another process, which says more")
@@ -221,11 +220,11 @@ class GenerativeModel(Component, LeanModule):
             if name in self.results:
                 self.log(f"{stage}/{name}", float(self.results[name]), prog_bar=prog_bar.get(name, False))
 
-    def _seed_noise(self, stream: int, counter: int) -> None:
+    def _seed_noise(self, stream: int, *counters: int) -> None:
         seed = os.environ.get("PL_GLOBAL_SEED")  # set by seed_everything; without it the noise stays unseeded
         if seed is None:
             return
-        mixed = hash((int(seed), stream, counter)) & 0x7FFF_FFFF_FFFF_FFFF  # of integers: the same in every process
+        mixed = hash((int(seed), stream, *counters)) & 0x7FFF_FFFF_FFFF_FFFF  # of integers: the same in every process
         # Not torch.manual_seed, which looks for every kind of device and so takes longer than a small model's step.
         torch.default_generator.manual_seed(mixed)
         if self.device.type == "cuda":
@@ -236,7 +235,7 @@ class GenerativeModel(Component, LeanModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the description of the model; refuses to save one whose loss or weights are no numbers."""
         self._check_finite()
-        check_weights(checkpoint["state_dict"].items(), self.global_step)
+        check_weights(self.named_parameters(), self.global_step)
         checkpoint[SPEC_KEY] = {"model": self.spec, "terms": self._terms.state_dict()}
         if self.vocabulary is not None:
             checkpoint[SPEC_KEY]["vocabulary"] = self.vocabulary

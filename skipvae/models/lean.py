@@ -3,10 +3,12 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningModule
-from pytorch_lightning.plugins.precision import MixedPrecision
+from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from torch.amp import GradScaler
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
@@ -24,7 +26,7 @@ class LeanModule(LightningModule):
             super().__setattr__(name, value)
 
     def setup(self, stage: str) -> None:
-        """Spares what the run's device and profiler allow to spare."""
+        """On the CPU tunes the process (`skipvae.cpu`); without a profiler drops Lightning's empty profiling."""
         if self.trainer.strategy.root_device.type == "cpu":
             tune_process()
         if type(self.trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
@@ -36,31 +38,49 @@ class LeanModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips as the trainer is told to, also the gradients of a fused optimiser in bf16-mixed.
+        """Clips as the trainer is told to; where nothing of that is overridden, a fused optimiser clips in its step.
 
-        A fused optimiser scales gradients by itself as it reads them, which saves a pass over them.
+        This saves a pass over the gradients, which stay as they were until then, and serves mixed precision, where
+        Lightning refuses to clip for a fused optimiser.
         """
-        precision, strategy = self.trainer.precision_plugin, self.trainer.strategy
-        unscaled = getattr(precision, "scaler", None) is None
-        by_norm = gradient_clip_algorithm in (None, "norm")
-        whole = type(strategy) in (SingleDeviceStrategy, DDPStrategy)  # others hold parts of the gradients
-        if gradient_clip_val and by_norm and unscaled and whole and _scales_gradients(optimizer):
-            norm = get_total_norm(
-                [weight.grad for weight in precision.main_params(optimizer) if weight.grad is not None]
-            )
-            optimizer.grad_scale = ((norm.float() + 1e-6) / gradient_clip_val).clamp(min=1.0)  # type: ignore[attr-defined]
-        # Lightning refuses mixed precision with a fused optimiser since a scaler would be in the way; bf16 has none.
-        elif gradient_clip_val and unscaled and isinstance(precision, MixedPrecision):
-            clip = precision.clip_grad_by_norm if by_norm else precision.clip_grad_by_value
-            clip(optimizer, gradient_clip_val)
+        precision, by_norm = self.trainer.precision_plugin, gradient_clip_algorithm in (None, "norm")
+        if (
+            gradient_clip_val
+            and gradient_clip_val > 0
+            and by_norm
+            and _divides_gradients(optimizer)
+            and type(self).configure_gradient_clipping is LeanModule.configure_gradient_clipping
+            and type(self).clip_gradients is LightningModule.clip_gradients
+            and type(precision) in (Precision, MixedPrecision)  # float64 would lose digits to a factor in float32
+            and type(self.trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)  # others hold parts of the gradients
+        ):
+            _clip_in_step(optimizer, gradient_clip_val, getattr(precision, "scaler", None))
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
 
-def _scales_gradients(optimizer: Optimizer) -> bool:
-    """Whether its step divides the gradients by `grad_scale`, which is how torch's GradScaler asks fused ones to."""
+def _divides_gradients(optimizer: Optimizer) -> bool:
+    """Whether its step divides the gradients by its `grad_scale`, as torch's GradScaler asks fused optimisers to."""
     able = getattr(optimizer, "_step_supports_amp_scaling", False)
-    return able and all(group["fused"] for group in optimizer.param_groups)  # which a checkpoint may have changed
+    # Loading the state of an optimiser may change the groups, but not what it says of itself.
+    return able and all(group.get("fused") for group in optimizer.param_groups)
+
+
+def _clip_in_step(optimizer: Optimizer, limit: float, scaler: GradScaler | None) -> None:
+    """Has the optimiser's next step, and that one alone, clip the norm of the gradients."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None]).float()
+    if scaler is not None:  # the gradients are those of the scaled loss
+        norm = norm / scaler.scale(torch.ones_like(norm))
+    # clip_grad_norm_ multiplies by min(1, limit / (norm + 1e-6)).
+    optimizer.grad_scale = ((norm + 1e-6) / limit).clamp(min=1.0)  # type: ignore[attr-defined]
+    if scaler is None:  # it multiplies by its own scale, and clears up after the step
+
+        def forget(*_: object) -> None:
+            del optimizer.grad_scale  # type: ignore[attr-defined]
+            handle.remove()
+
+        handle = optimizer.register_step_post_hook(forget)
 
 
 class _NoProfiler(PassThroughProfiler):

@@ -17,8 +17,17 @@ class LossTerms:
         self.rows: list[Tensor] = []
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
-        """Takes in the terms of a step: scalars in nats per example."""
-        self.names = list(terms)
+        """Takes in the terms of a step: scalars in nats per example.
+
+        Raises:
+            ValueError: if they are not those of the steps before, in the same order.
+        """
+        names = list(terms)
+        if self.rows and names != self.names:
+            raise ValueError(
+                f"the loss of step {step} has the terms {names}, but {self.names} before: keep to one list"
+            )
+        self.names = names
         self.steps.append(step)
         self.rows.append(torch.stack(list(terms.values())).detach())
 
@@ -26,13 +35,9 @@ class LossTerms:
         """The mean of each term over the steps taken in."""
         return dict(zip(self.names, _stack(self.rows).mean(0), strict=True))
 
-    def error(self, last: int | None = None) -> str | None:
-        """Names the first step and term that are not finite; None if all are.
-
-        Args:
-            last: how many of the latest steps to look at; all by default.
-        """
-        rows, steps = (self.rows, self.steps) if last is None else (self.rows[-last:], self.steps[-last:])
+    def error(self, latest_only: bool = False) -> str | None:
+        """Names the first step and term that are not finite; None if all are."""
+        rows, steps = (self.rows[-1:], self.steps[-1:]) if latest_only else (self.rows, self.steps)
         # A sum is finite only if all of it is, and a quarter of the time of `isfinite`.
         if not rows or math.isfinite(float((rows[0] if len(rows) == 1 else _stack(rows)).sum())):
             return None

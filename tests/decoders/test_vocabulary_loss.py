@@ -160,6 +160,23 @@ def test_under_autocast_the_gradient_of_the_weights_is_summed_in_float32(monkeyp
     torch.testing.assert_close(weight.grad, expected, rtol=0.01, atol=0)  # a few roundings to bfloat16, 2^-9 each
 
 
+@pytest.mark.parametrize("save_memory", [False, True])
+def test_a_backward_pass_under_autocast_computes_as_the_forward_pass_did(inputs, save_memory):
+    *parameters, targets = (part.detach().float().requires_grad_() for part in inputs[:3]), inputs[3]
+    parameters = list(parameters[0])
+    scores, gradients = token_log_prob(*parameters, targets, save_memory), []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            gradients.append(torch.autograd.grad(scores, parameters, torch.arange(B * T).view(B, T) / B, True))
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+def test_sentences_do_not_share_a_base(inputs):
+    h, weight, base, targets = inputs
+    with pytest.raises(ValueError, match="one row for each sentence"):
+        token_log_prob(h, weight, base[:1], targets)
+
+
 def test_doubles_stay_doubles_under_autocast(inputs):
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(token_log_prob(*inputs), reference(*inputs))

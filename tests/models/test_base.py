@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 from skipvae.callbacks import BestAndLast
@@ -181,6 +182,18 @@ def test_every_step_has_noise_of_its_own(tmp_path):
     pl.Trainer(**SETTINGS, default_root_dir=tmp_path, logger=logger).fit(model, same, same)
     assert len(set(logger.series("train/reconstruction").values())) == NUM_BATCHES
     assert len(set(logger.series("train/kl").values())) == 1
+
+
+def test_every_part_of_every_step_has_noise_of_its_own_however_many_there_are(tmp_path):
+    class Listens(Scripted):
+        def loss(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            heard.append(float(torch.rand(())))
+            return super().loss(x)
+
+    heard: list[float] = []
+    pl.seed_everything(1)
+    fit(Listens(), tmp_path, max_epochs=3, callbacks=[GradientAccumulationScheduler({0: 3, 1: 1})], limit_val_batches=0)
+    assert len(set(heard)) == len(heard) == 3 * NUM_BATCHES
 
 
 def test_evaluation_noise_belongs_to_the_batch(tmp_path):

@@ -41,6 +41,23 @@ def test_weights_that_are_no_numbers_reach_no_checkpoint(tmp_path):
     assert saved["global_step"] == 3
 
 
+def test_a_buffer_may_hold_infinities(tmp_path):
+    model = Scripted()
+    model.encoder.register_buffer("mask", torch.full((2, 2), -math.inf))
+    fit(model, tmp_path)
+    assert (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+def test_terms_that_change_their_order_are_refused(tmp_path):
+    class Shuffles(Scripted):
+        def loss(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            terms = super().loss(x)
+            return dict(reversed(terms.items())) if self.global_step == 3 else terms
+
+    with pytest.raises(ValueError, match="of step 3 has the terms"):
+        fit(Shuffles(), tmp_path, log_every_n_steps=5)
+
+
 class Waiting:
     """Stands in for a model on a device where reading a value means waiting."""
 

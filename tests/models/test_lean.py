@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.profilers import SimpleProfiler
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
@@ -28,15 +29,17 @@ class Repeatable(VAE):
         return super().loss(x)
 
 
-def make(optimizer: Callable[[Iterable[Tensor]], Optimizer]) -> VAE:
+def make(optimizer: Callable[[Iterable[Tensor]], Optimizer], kind: type[VAE] = Repeatable) -> VAE:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"latent_dim": 2, "image_shape": (1, 4, 4), "hidden_dim": 8, "num_layers": 1}
-    return Repeatable(MLPEncoder(**sizes), MLPDecoder(**sizes), optimizer=optimizer)
+    return kind(MLPEncoder(**sizes), MLPDecoder(**sizes), optimizer=optimizer)
 
 
-def trained(optimizer: Callable[[Iterable[Tensor]], Optimizer], **options: Any) -> VAE:
-    model = make(optimizer)
-    trainer = Trainer(max_epochs=1, accelerator="cpu", **QUIET, **options)
+def trained(
+    optimizer: Callable[[Iterable[Tensor]], Optimizer], model: VAE | None = None, epochs: int = 1, **options: Any
+) -> VAE:
+    model = model or make(optimizer)
+    trainer = Trainer(max_epochs=epochs, accelerator="cpu", **QUIET, **options)
     trainer.fit(model, DataLoader(TensorDataset(IMAGES), batch_size=8))
     return model
 
@@ -85,16 +88,112 @@ def test_gradients_are_clipped_by_value_as_torch_does(fused):
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
-@pytest.mark.parametrize("algorithm", ["norm", "value"])
-def test_fused_optimisers_clip_in_other_precisions(algorithm, precision):
-    """Which Lightning refuses in bf16-mixed."""
+def test_fused_optimisers_clip_in_other_precisions(precision):
     optimizer = partial(SGD, lr=0.1, fused=True)
-    options = {"gradient_clip_val": 1e-3, "gradient_clip_algorithm": algorithm, "precision": precision}
-    before, after = make(optimizer), trained(optimizer, **options)
+    before, after = make(optimizer), trained(optimizer, gradient_clip_val=1e-3, precision=precision)
     moves = [(b - a).norm() for a, b in zip(before.parameters(), after.parameters(), strict=True)]
-    # Three steps of 0.1 times a gradient whose norm, or whose entries, are at most 1e-3.
-    largest = 1.0 if algorithm == "norm" else sum(weight.numel() for weight in before.parameters()) ** 0.5
-    assert 0 < torch.stack(moves).norm() <= 3e-4 * largest * 1.01
+    assert 0 < torch.stack(moves).norm() <= 3e-4 * 1.01  # three steps of 0.1 times a gradient of norm 1e-3
+
+
+def in_float16() -> MixedPrecision:
+    return MixedPrecision("16-mixed", "cpu")  # a Trainer takes bfloat16 on the CPU, unless it is handed this
+
+
+@pytest.mark.parametrize("limit", [0.3, 1e4])
+def test_with_a_scaler_it_is_the_gradient_of_the_loss_that_is_clipped(limit):
+    """The scaler skips steps until its scale fits into float16, the same ones for either optimiser."""
+    fused, plain = (
+        trained(partial(SGD, lr=0.1, fused=fused), epochs=5, gradient_clip_val=limit, plugins=in_float16())
+        for fused in (True, False)
+    )
+    assert same(fused, plain)
+    assert not same(fused, make(partial(SGD, lr=0.1)))
+
+
+class Until(Callback):
+    """Ends clipping after the first step."""
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        trainer.gradient_clip_val = None
+
+
+class OnlyFirst(Repeatable):
+    """Clips in the first step only."""
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *limits: Any, **named: Any) -> None:
+        if self.global_step == 0:
+            super().configure_gradient_clipping(optimizer, *limits, **named)
+
+
+class Looks(Repeatable):
+    """Looks at the gradients that it has clipped."""
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *limits: Any, **named: Any) -> None:
+        super().configure_gradient_clipping(optimizer, *limits, **named)
+        seen = nn.utils.get_total_norm([weight.grad for weight in self.parameters() if weight.grad is not None])
+        assert seen <= 0.1 * 1.01
+
+
+class ByValue(Repeatable):
+    """Passes on the limit and not the algorithm."""
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *limits: Any, **named: Any) -> None:
+        super().configure_gradient_clipping(optimizer, named["gradient_clip_val"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (Repeatable, {"callbacks": [Until()]}),
+        (OnlyFirst, {}),
+        (Looks, {}),
+        (ByValue, {"gradient_clip_algorithm": "value"}),
+    ],
+)
+def test_clipping_that_the_user_has_a_hand_in_is_the_same_for_fused_optimisers(kind, options):
+    fused, plain = (
+        trained(make_sgd, make(make_sgd, kind), gradient_clip_val=0.1, **options)
+        for make_sgd in (partial(SGD, lr=0.1, fused=True), partial(SGD, lr=0.1))
+    )
+    assert same(fused, plain)
+
+
+def test_a_step_after_training_is_not_clipped():
+    model = make(partial(SGD, lr=0.1, fused=True))
+    optimizer = partial(SGD, lr=0.1, fused=True)(model.parameters())
+    model._optimizer_factory = lambda _: optimizer
+    trained(partial(SGD, lr=0.1), model, gradient_clip_val=1e-6)
+    before = nn.utils.parameters_to_vector(model.parameters()).clone()
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    torch.testing.assert_close(nn.utils.parameters_to_vector(model.parameters()), before - 0.1)
+
+
+def test_an_optimiser_that_knows_nothing_of_fused_groups_is_clipped():
+    class Own(SGD):
+        _step_supports_amp_scaling = True
+
+        def __init__(self, weights: Iterable[Tensor]) -> None:
+            super().__init__(weights, lr=0.1)
+            del self.param_groups[0]["fused"]
+
+        def step(self, closure: Any = None) -> Any:
+            loss = closure()
+            with torch.no_grad():
+                for weight in self.param_groups[0]["params"]:
+                    weight.sub_(0.1 * weight.grad)
+            return loss
+
+    ours = trained(Own, gradient_clip_val=0.1)
+    assert same(ours, trained(partial(SGD, lr=0.1), gradient_clip_val=0.1))
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_a_negative_limit_is_none(algorithm):
+    optimizer = partial(SGD, lr=0.1, fused=True)
+    options = {"precision": "bf16-mixed", "gradient_clip_algorithm": algorithm}
+    assert same(trained(optimizer, gradient_clip_val=-1.0, **options), trained(optimizer, **options))
 
 
 def test_an_optimiser_that_a_checkpoint_has_made_unfused_is_clipped_too():
