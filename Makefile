@@ -1,7 +1,7 @@
 # make quickstart   set up, train a VAE and a SKIP-VAE on real digits, compare them
 # make quickstart-text   the same for text: a language model, a VAE and a SKIP-VAE
 # make test         set up, run the whole test suite
-# make faults       kills, full disks, hostile files, several processes: what docs/promises.md promises, 20 minutes
+# make faults       kills, full disks, hostile files, several processes: what docs/promises.md promises, 13 minutes
 # make check        linter, formatter and type checker
 
 VENV ?= .venv
