@@ -1,9 +1,10 @@
 """The command line: `skipvae fit|validate|test|predict` by LightningCLI, and the commands of `skipvae.commands`."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from skipvae import commands, runs
+from skipvae.arguments import refuse_linked, values_of, with_config_of_run
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
 from skipvae.callbacks.atomic import atomic_write
 from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
@@ -47,16 +49,19 @@ class SaveConfig(SaveConfigCallback):
     """Writes the full config into the run folder when training starts, without what belongs to one call only."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes on fit; an evaluation leaves the config of the run alone."""
-        if stage == "fit":
+        """Leaves it to `on_train_start`, but for folders that only Lightning knows how to write to."""
+        if stage == "fit" and trainer.loggers:
             for once in ("ckpt_path", "weights_only"):
                 self.config.pop(once, None)
-            folder = trainer.log_dir  # asks all processes, so it stands before what the first one does alone
-            if folder is None or "://" in folder:
+            if "://" in str(trainer.log_dir):
                 super().setup(trainer, pl_module, stage)
-            elif trainer.is_global_zero:
-                with atomic_write(Path(folder, self.config_filename)) as file:  # it takes a whole one to resume
-                    file.write(self.parser.dump(self.config, skip_none=False))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the config, by now that of a run which does go on from its checkpoint."""
+        folder = trainer.log_dir  # asks all processes, so it stands before what the first one does alone
+        if trainer.is_global_zero and trainer.loggers and folder is not None and "://" not in folder:
+            with atomic_write(Path(folder, self.config_filename)) as file:  # it takes a whole one to resume
+                file.write(self.parser.dump(self.config, skip_none=False))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the config in TensorBoard's hparams tab, and keeps the vocabulary of a text model beside it."""
@@ -132,6 +137,8 @@ class SkipVAECLI(LightningCLI):
         if folder is not None and ours:  # what is measured of a run, or added to it, belongs to its folder
             logger.init_args.save_dir, logger.init_args.name = str(folder.parent.parent), folder.parent.name
             logger.init_args.version = folder.name
+        if folder is not None and self.subcommand == "fit":
+            _check_optimizer_stays(runs.config_of(folder), config, folder)
 
     def after_instantiate_classes(self) -> None:
         """Checks the checkpoint before anything runs or is written, not when it is loaded at last."""
@@ -149,7 +156,8 @@ class SkipVAECLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Says where the model is and what to do next."""
-        best = getattr(self.trainer.checkpoint_callback, "best_model_path", None)
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        best = next((ours.best_model_path for ours in callbacks if isinstance(ours, BestAndLast)), None)
         if best and self.trainer.is_global_zero:
             print(f"best checkpoint: {best}\nto measure it:   skipvae test --ckpt_path {best}")
 
@@ -166,47 +174,19 @@ class SkipVAECLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
 
+def _check_optimizer_stays(saved: dict[str, Any], config: Any, folder: Path) -> None:
+    """A checkpoint holds the settings of its optimiser, which would silently win over the command line's."""
+    before = ((saved.get("model") or {}).get("init_args") or {}).get("optimizer")
+    now = config.as_dict()["model"].get("init_args", {}).get("optimizer")
+    if json.dumps(before, sort_keys=True, default=str) != json.dumps(now, sort_keys=True, default=str):
+        raise ValueError(
+            f"the run {folder} goes on with the optimiser of its checkpoint, which is not the one asked for: leave out "
+            "--model.optimizer, or train anew"
+        )
+
+
 def _attribute(name: str) -> Callable[[Any], Any]:
     return lambda data: getattr(data, name, None)
-
-
-def with_config_of_run(args: list[str]) -> list[str]:
-    """Adds `--config` of the run folder to a command that names a checkpoint and no config."""
-    has_config = any(arg in ("-c", "--config", "--model") or arg.startswith(("--config=", "--model=")) for arg in args)
-    checkpoint = _option(args, "--ckpt_path")
-    if has_config or checkpoint is None:
-        return args
-    if checkpoint in ("last", "best"):
-        checkpoint = str(runs.newest_checkpoint(name=_option(args, "--name"), kind=checkpoint))
-        args = [*_without_option(args, "--ckpt_path"), "--ckpt_path", checkpoint]
-    folder = runs.folder_of(checkpoint)
-    if folder is None:
-        read_checkpoint(checkpoint)  # if it is no checkpoint at all, that is what to say
-        raise ValueError(f"there is no config.yaml beside {checkpoint}: give the --config that it was trained with")
-    return [args[0], "--config", str(folder / "config.yaml"), *args[1:]]
-
-
-def _option(args: Sequence[str], name: str) -> str | None:
-    return next(iter(_options(args, name)), None)
-
-
-def _options(args: Sequence[str], *names: str) -> list[str]:
-    """The values of an option that has these names, in order."""
-    separate = [value for name, value in pairwise(args) if name in names]
-    joined = [arg.partition("=")[2] for arg in args if arg.startswith(tuple(f"{name}=" for name in names))]
-    return separate + joined
-
-
-def _without_option(args: Sequence[str], name: str) -> list[str]:
-    kept, skip = [], False
-    for arg in args:
-        if skip:
-            skip = False
-        elif arg == name:
-            skip = True
-        elif not arg.startswith(f"{name}="):
-            kept.append(arg)
-    return kept
 
 
 def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
@@ -219,9 +199,13 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
     if command in commands.COMMANDS:
         return commands.run(args)
     quieten()
+    if not {"-h", "--help"} & {*args} and len(args) == 1:
+        needs = "--config FILE" if command == "fit" else "--ckpt_path FILE, last or best"
+        raise ValueError(f"skipvae {command} needs {needs}")
+    refuse_linked(args)
     args = with_config_of_run(args)
     # The parser would not say in which file a mistake is, and would take a key that stands twice in one.
-    for config in filter(os.path.isfile, _options(args, "-c", "--config")):
+    for config in filter(os.path.isfile, values_of(args, "-c", "--config")):
         load_yaml(Path(config))
 
     class Command(SkipVAECLI):
@@ -258,6 +242,9 @@ def main(args: list[str] | None = None) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(USAGE)
         sys.exit(0 if args else 2)
+    if args[0] == "--version":
+        print(f"skipvae {version('skipvae')}")
+        sys.exit(0)
     if args[0] not in known:
         print(f"skipvae: error: there is no command {args[0]}: choose from {', '.join(sorted(known))}", file=sys.stderr)
         sys.exit(2)

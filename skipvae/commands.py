@@ -1,5 +1,6 @@
 """Commands that look at a trained model: sample, reconstruct, interpolate."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,8 @@ def _load(ckpt_path: str, seed: int, device: str, kind: type[Any]) -> Any:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"the device {device} cannot be used here: take cpu or auto") from error
     path = _resolve(ckpt_path)
+    if ckpt_path != str(path):
+        print(f"{ckpt_path}: {path}", file=sys.stderr)  # text models print their sentences to stdout
     runs.import_classes_of(path)
     return kind.load_from_checkpoint(path, map_location=torch.device(device))
 

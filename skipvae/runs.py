@@ -29,15 +29,21 @@ def newest_checkpoint(root: str | Path = LOG_ROOT, name: str | None = None, kind
     """The `last` or `best` checkpoint of the newest run, of all runs or of those of this name.
 
     Raises:
-        FileNotFoundError: if there is none.
+        FileNotFoundError: if there is no run, or the newest one has no such checkpoint.
     """
-    pattern = {"last": "checkpoints/last.ckpt", "best": "checkpoints/best*.ckpt"}[kind]
-    runs = Path(root).glob(f"**/{pattern}") if name is None else Path(root, name).glob(f"*/{pattern}")
-    found = sorted(runs, key=lambda path: path.stat().st_mtime)
+    where, below = (Path(root), "**") if name is None else (Path(root, name), "*")
+    found = [path for each in ("last", "best*") for path in where.glob(f"{below}/checkpoints/{each}.ckpt")]
     if not found:
-        where = Path(root) if name is None else Path(root, name)
         raise FileNotFoundError(f"there is no {kind} checkpoint under {where}: give --ckpt_path a file, or train first")
-    return found[-1]
+    newest = max(found, key=_written).parent
+    of_kind = [path for path in found if path.parent == newest and path.name.startswith(kind)]
+    if not of_kind:
+        raise FileNotFoundError(f"the newest run, {newest.parent}, has no {kind} checkpoint: give --ckpt_path a file")
+    return max(of_kind, key=_written)
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def data_of(checkpoint: str | Path) -> LightningDataModule:
@@ -51,7 +57,7 @@ def data_of(checkpoint: str | Path) -> LightningDataModule:
         raise ValueError(f"there is no config.yaml beside {checkpoint}: say which --data to take the examples from")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    config = _config_of(folder)
+    config = config_of(folder)
     if not config.get("data"):
         raise ValueError(
             f"{folder / 'config.yaml'} says nothing about data: say which --data to take the examples from"
@@ -68,7 +74,7 @@ def import_classes_of(checkpoint: str | Path) -> None:
         ValueError: if the config cannot be read.
     """
     folder = folder_of(checkpoint)
-    for path in _class_paths(_config_of(folder).get("model")) if folder is not None else ():
+    for path in _class_paths(config_of(folder).get("model")) if folder is not None else ():
         import_module(path.rpartition(".")[0])
 
 
@@ -81,7 +87,12 @@ def _class_paths(config: Any) -> Iterator[str]:
             yield from _class_paths(value)
 
 
-def _config_of(folder: Path) -> dict[str, Any]:
+def config_of(folder: Path) -> dict[str, Any]:
+    """The config that a run was made with.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
     path = folder / "config.yaml"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -15,7 +15,11 @@ def check_image_shape(x: Tensor, image_shape: Sequence[int]) -> None:
 def image_size(image_shape: Sequence[int] | None) -> tuple[int, int, int]:
     """(C, H, W) as given, or a ValueError that says what is wrong with it."""
     if image_shape is None or len(image_shape) != 3 or min(image_shape) < 1:
-        shown = "None: does this data set hold images?" if image_shape is None else list(image_shape)
+        shown = (
+            "None: does this data set hold images? Its data module must have an attribute image_shape"
+            if image_shape is None
+            else list(image_shape)
+        )
         raise ValueError(f"image_shape must be (channels, height, width), all at least 1, not {shown}")
     channels, height, width = image_shape
     return channels, height, width

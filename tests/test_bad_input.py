@@ -40,6 +40,9 @@ class Small(Wrong):
         (["--data=nowhere.Data"], "nowhere"),
         (["--data.batch_size=0"], "batch_size=0 must be at least 1"),
         (["--data.binarize=sometimes"], "binarize"),
+        (["--model.encoder.latent_dim=5"], "follows from --model.decoder.latent_dim"),
+        (["--model.decoder.init_args.image_shape=[1,2,2]"], "follows from the data"),
+        (["--data.seed=5"], "follows from --seed_everything"),
         (["--config=no_such_file.yaml"], "no_such_file.yaml"),
         (["--trainer.accelerator=tpu"], "torch_xla"),
         (["--data=FashionMNISTDataModule", "--data.data_dir=empty", "--data.download=false"], "put train-images-idx3"),
@@ -116,6 +119,80 @@ def test_images_that_do_not_fit_a_checkpoint_are_one_line(tiny_run, capsys, comm
     said = error_of(capsys, command, "--ckpt_path=last", *QUIET, "--data=small_data.Small")
     assert "does not fit the model: encoder.layers.0.weight is 8 x 784 there and 8 x 196 here" in said
     assert contents(Path("lightning_logs")) == before
+
+
+STRANGE_DATA = """
+import torch
+from datamodules import MNISTDigitsDataModule
+
+
+class Loaded(MNISTDigitsDataModule):
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader([self.of(x) for x in torch.rand(60, 1, 28, 28).round()], batch_size=20)
+
+    val_dataloader = test_dataloader = predict_dataloader = train_dataloader
+
+
+class Bytes(Loaded):
+    def of(self, x):
+        return (x * 255).byte(), 0
+
+
+class Signed(Loaded):
+    def of(self, x):
+        return 2 * x - 1, 0
+
+
+class Bare(Loaded):
+    def of(self, x):
+        return x
+
+
+class Pair(Loaded):
+    def of(self, x):
+        return x, 0
+
+
+class Broken(Loaded):
+    def of(self, x):
+        raise ValueError("no such digit")
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "data", "message"),
+    [
+        ("fit", "Bytes", "pixels must be floats from 0 to 1, but are uint8 from 0 to 255: scale them"),
+        ("test", "Signed", "pixels must be floats from 0 to 1, but are float32 from -1 to 1"),
+        ("fit", "Bare", "a batch must be a tuple whose first entry is the tensor x, but is a Tensor"),
+        ("predict", "Pair", "batches to predict must be (x, label, id), but have 2 entries"),
+        ("fit", "Broken", "strange_data.py:35; SKIPVAE_TRACEBACK=1"),
+    ],
+)
+def test_data_that_is_no_use_is_one_line(tiny_run, capsys, command, data, message):
+    Path("strange_data.py").write_text(STRANGE_DATA)
+    start = TINY if command == "fit" else ("--ckpt_path=last", *QUIET)
+    assert message in error_of(
+        capsys, command, *start, f"--data=strange_data.{data}", "--trainer.num_sanity_val_steps=0"
+    )
+
+
+@pytest.mark.parametrize("callback", ["ModelCheckpoint", "EarlyStopping"])
+def test_a_callback_that_takes_a_larger_elbo_for_a_worse_one_is_refused(workspace, capsys, callback):
+    args = [f"--trainer.callbacks+={callback}", "--trainer.callbacks.monitor=val/elbo"]
+    assert f"{callback} follows an ELBO" in error_of(capsys, "fit", *TINY, *args)
+
+
+def test_the_line_of_a_text_that_is_not_utf_8_is_named(workspace, capsys):
+    Path("latin.txt").write_bytes(b"one\ncaf\xe9\n")
+    config = CONFIG.parents[1] / "verses" / "vae_small.yaml"
+    args = ["--config", str(config), "--data=datamodules.TextDataModule", "--data.train=latin.txt"]
+    assert "latin.txt, line 2, byte 4" in error_of(capsys, "fit", *args)
+
+
+@pytest.mark.parametrize(("command", "needs"), [("fit", "--config FILE"), ("test", "--ckpt_path FILE")])
+def test_a_command_alone_says_what_it_needs(workspace, capsys, command, needs):
+    assert needs in error_of(capsys, command)
 
 
 NAN = """

@@ -57,6 +57,10 @@ def test_every_command_has_help(capsys, command):
         assert "--output" in said
 
 
+def test_the_version_can_be_asked_for(capsys):
+    assert re.fullmatch(r"skipvae \d+\.\d+\.\d+\n", printed(capsys, "--version"))
+
+
 def test_a_wrong_command_is_one_line(capsys):
     assert "there is no command train: choose from fit, " in error_of(capsys, "train")
 
@@ -249,6 +253,21 @@ def test_validate_measures_what_training_measured(tiny_run, capsys):
     logged = [event.value for event in read_events(tiny_run).Scalars("val/elbo")]
     assert np.float32(cli.model.results["elbo"]) in np.float32(logged)
     assert "validation: 500 examples" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_what_is_measured_of_a_checkpoint_stands_at_its_step(tiny_run, command):
+    plain([command, "--ckpt_path=last", *QUIET])
+    name = {"validate": "val/elbo", "test": "test/elbo"}[command]
+    steps = [event.step for event in read_events(tiny_run).Scalars(name)]
+    assert steps[-1] == torch.load(tiny_run / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+
+
+def test_without_a_logger_no_config_is_written(workspace):
+    Path("config.yaml").write_text("# mine\n" + CONFIG.read_text())
+    before = Path("config.yaml").read_text()
+    fit("--config=config.yaml", "--trainer.logger=false", "--trainer.max_steps=2")
+    assert Path("config.yaml").read_text() == before
 
 
 def test_the_table_begins_where_the_progress_bar_has_ended(tiny_run, capsys):

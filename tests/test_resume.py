@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from skipvae.cli import main
 from tests.command_line import QUIET, RUN, STEPS_PER_EPOCH, contents, fit, plain, resume
 
 LAST = RUN / "checkpoints" / "last.ckpt"
@@ -149,6 +150,28 @@ def test_resuming_a_finished_run_changes_nothing(workspace):
     before = contents(RUN / "checkpoints")
     resume(epochs=2)
     assert contents(RUN / "checkpoints") == before
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs", "message"),
+    [
+        (["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1"], 4, "--model.optimizer"),
+        (["--model.optimizer.lr=0.1"], 4, "--model.optimizer"),
+        ([], 1, "max_epochs=1"),
+    ],
+)
+def test_a_run_that_cannot_be_taken_up_stays_as_it_was(workspace, capsys, options, epochs, message):
+    fit(epochs=3)
+    before = {path: (RUN / path).read_bytes() for path in ("config.yaml", "checkpoints/last.ckpt")}
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        main(["fit", "--ckpt_path=last", *QUIET, f"--trainer.max_epochs={epochs}", *options])
+    said = capsys.readouterr()
+    assert exit_.value.code == 2
+    assert message in said.err
+    assert "To go on" not in said.out
+    assert {path: (RUN / path).read_bytes() for path in before} == before
+    resume(epochs=4)
 
 
 def test_resuming_remembers_what_is_best(workspace):

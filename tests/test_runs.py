@@ -30,6 +30,13 @@ def test_the_newest_run_is_the_one_written_last(workspace):
     assert newest_checkpoint(name="a") == newer / "checkpoints/last.ckpt"
 
 
+def test_another_run_does_not_stand_in_for_the_newest(workspace):
+    make_run("a", 0, 30, "best", "last")
+    make_run("a", 1, 20, "last")
+    with pytest.raises(FileNotFoundError, match=r"the newest run, lightning_logs/a/version_1, has no best checkpoint"):
+        newest_checkpoint(kind="best")
+
+
 def test_runs_may_lie_deeper(workspace):
     run = make_run("study/models", 3, 0, "last")
     assert newest_checkpoint() == run / "checkpoints/last.ckpt"

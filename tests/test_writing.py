@@ -76,7 +76,10 @@ def test_sentences_are_printed_and_written(text_run, capsys):
 def test_unknown_words_are_named(text_run, capsys):
     main(["reconstruct", "--ckpt_path=best", "--text=good telephone"])
     said = capsys.readouterr()
-    assert said.err == "not in the vocabulary, read as the unknown word: telephone\n"
+    assert said.err.splitlines() == [
+        "best: lightning_logs/text/version_0/checkpoints/best.ckpt",
+        "not in the vocabulary, read as the unknown word: telephone",
+    ]
     assert said.out.startswith("good <unk>\n  -> ")
 
 

@@ -52,12 +52,13 @@ class BestAndLast(ModelCheckpoint):
         # Not `save_last`, with which Lightning writes `last.ckpt` only after an epoch that was the best so far.
         super().__init__(filename="best", monitor=monitor, mode="max", save_top_k=1, enable_version_counter=False)
         self._last_every = every_n_train_steps
-        self._interrupted = self._ended = False
+        self._began = self._interrupted = self._ended = False
         self._previous_handler: Any = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Sees to it that checkpoints are written whole, and clears what a kill left of one."""
         super().setup(trainer, pl_module, stage)
+        self._began = False
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeCheckpoints()
         if stage == "fit" and trainer.is_global_zero:
@@ -86,7 +87,7 @@ class BestAndLast(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes over Ctrl-C for the time of training."""
         super().on_train_start(trainer, pl_module)
-        self._interrupted = self._ended = False
+        self._began, self._interrupted, self._ended = True, False, False
         try:
             self._previous_handler = signal.signal(signal.SIGINT, self._note_interrupt)
         except ValueError:  # not the main thread: whoever runs us handles signals
@@ -149,7 +150,8 @@ class BestAndLast(ModelCheckpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Says where the run can be taken up again."""
         self._release_interrupt()
-        fitting = trainer.state.fn == TrainerFn.FITTING
+        # What kept a run from being taken up would do so again.
+        fitting = trainer.state.fn == TrainerFn.FITTING and self._began
         if fitting and self.dirpath and trainer.is_global_zero and self.last_path.is_file():
             print(f"To go on from step {trainer.global_step}: skipvae fit --ckpt_path {self.last_path}", flush=True)
 

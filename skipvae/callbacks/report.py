@@ -85,6 +85,7 @@ class Report(Callback):
             "num_importance_samples": getattr(pl_module, "num_importance_samples", None),
             "seed": None if seed is None else int(seed),
             "checkpoint": None if checkpoint is None else str(checkpoint),
+            "data": class_path(type(data)) if (data := getattr(trainer, "datamodule", None)) is not None else None,
             "seconds": seconds,
             "fit_seconds": self._fit_seconds,
         }

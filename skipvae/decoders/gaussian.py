@@ -47,6 +47,9 @@ class GaussianMLPDecoder(MLPDecoder):
             raise ValueError(f"scale={scale} must be above 0: it is a standard deviation")
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learn_scale)
 
+    def check(self, x: Tensor) -> None:
+        """Any real x will do."""
+
     def log_prob(self, x: Tensor, z: Tensor | None) -> Tensor:
         """log p(x|z) in nats, (B,), for x (B, C, H, W) and z (B, K); a density, so it may be above 0."""
         check_image_shape(x, self.image_shape)

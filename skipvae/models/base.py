@@ -23,6 +23,7 @@ from skipvae.checkpoint import (
     spec_in,
 )
 from skipvae.component import Component, build
+from skipvae.decoders.base import Decoder
 from skipvae.models.evaluation import LikelihoodEvaluation
 from skipvae.models.lean import LeanModule
 from skipvae.models.terms import LossTerms, check_weights
@@ -43,6 +44,7 @@ class GenerativeModel(Component, LeanModule):
     )
 
     evaluation: LikelihoodEvaluation
+    decoder: Decoder
 
     def __init__(
         self, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None = None, compile: bool = False
@@ -57,6 +59,7 @@ class GenerativeModel(Component, LeanModule):
         self.vocabulary: str | None = None
         """The vocabulary of a text model, in JSON; from its data module, and from then on in its checkpoints."""
         self._terms = LossTerms()
+        self._measured_step: int | None = None
 
     # -- training ---------------------------------------------------------------------------------------------------
 
@@ -121,7 +124,13 @@ class GenerativeModel(Component, LeanModule):
                 f"float32: use {half.precision.replace('true', 'mixed')}"
             )
         super().setup(stage)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if str(getattr(callback, "monitor", "")).endswith("/elbo") and getattr(callback, "mode", "max") != "max":
+                raise ValueError(
+                    f"{type(callback).__name__} follows an ELBO, of which more is better: give it mode: max"
+                )
         self._terms.clear()
+        self._measured_step = None
         if self._to_compile:
             for part in self.parts:
                 part.compile()  # in place: the names of the weights stay
@@ -137,6 +146,8 @@ class GenerativeModel(Component, LeanModule):
         """Makes the noise of a step a function of the seed and the step, so that a resumed run continues exactly."""
         part = batch_idx % self.trainer.accumulate_grad_batches
         self._seed_noise(0, self.global_step, part, self.trainer.global_rank)
+        if batch_idx == 0:
+            self._check_batch(batch)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """One step on a batch whose first entry is x."""
@@ -183,6 +194,8 @@ class GenerativeModel(Component, LeanModule):
         """Gives each batch of the split its own noise, the same at every evaluation and for any number of processes."""
         # Process r of W holds the whole batches r, r + W, r + 2 W ... of the split.
         self._seed_noise(1, batch_idx * self.trainer.world_size + self.trainer.global_rank)
+        if batch_idx == 0:
+            self._check_batch(batch)
 
     def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """As in validation."""
@@ -219,6 +232,16 @@ class GenerativeModel(Component, LeanModule):
         for name in self.logged:
             if name in self.results:
                 self.log(f"{stage}/{name}", float(self.results[name]), prog_bar=prog_bar.get(name, False))
+        if self._measured_step is not None:  # of a checkpoint, which Lightning would take for step 0
+            self.log("step", float(self._measured_step))
+
+    def _check_batch(self, batch: Any) -> None:
+        """Looks at the first batch of an epoch, since looking at each would take time."""
+        if not (isinstance(batch, (tuple, list)) and batch and isinstance(batch[0], Tensor)):
+            raise ValueError(
+                f"a batch must be a tuple whose first entry is the tensor x, but is a {type(batch).__name__}"
+            )
+        self.decoder.check(batch[0])
 
     def _seed_noise(self, stream: int, *counters: int) -> None:
         seed = os.environ.get("PL_GLOBAL_SEED")  # set by seed_everything; without it the noise stays unseeded
@@ -252,6 +275,7 @@ class GenerativeModel(Component, LeanModule):
         if self.strict_loading:
             check_fits(checkpoint["state_dict"], self)
         if self.trainer.state.fn != TrainerFn.FITTING:
+            self._measured_step = int(checkpoint.get("global_step", 0))
             return
         loops = {"fit_loop": self.trainer.fit_loop.state_dict()}
         check_like(checkpoint, {"epoch": 0, "global_step": 0, "loops": loops, "callbacks": {}}, "state")

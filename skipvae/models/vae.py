@@ -200,7 +200,13 @@ class VAE(GenerativeModel):
         return posterior
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
-        """The posterior of a batch (x, label, id): mean and logvar (B, K), label and id (B,)."""
+        """The posterior of a batch (x, label, id): mean and logvar (B, K), label and id (B,).
+
+        Raises:
+            ValueError: if a batch has no label or id.
+        """
+        if len(batch) != 3:
+            raise ValueError(f"batches to predict must be (x, label, id), but have {len(batch)} entries")
         x, label, identity = batch
         posterior = self.infer(x)
         return {"id": identity, "label": label, "mean": posterior.mean, "logvar": posterior.logvar}
