@@ -88,7 +88,9 @@ class ImageDataModule(LightningDataModule):
         train, val, test = self.load()
         if self.train_size is not None:
             if self.train_size > len(train.labels):
-                raise ValueError(f"train_size={self.train_size} is more than the {len(train.labels)} training examples")
+                raise ValueError(
+                    f"train_size={self.train_size} is more than the {len(train.labels)} training examples: take fewer, or null for all"
+                )
             train = Examples(train.images[: self.train_size], train.labels[: self.train_size])
         if self.binarize == "static":
             train = train._replace(images=draw_binary(train.images, Stream.TRAIN_PIXELS, self.seed, 0))

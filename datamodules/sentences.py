@@ -142,7 +142,9 @@ class SentenceDataModule(LightningDataModule):
         train, val, test = self.read()
         if self.train_size is not None:
             if self.train_size > len(train.texts):
-                raise ValueError(f"train_size={self.train_size} is more than the {len(train.texts)} training sentences")
+                raise ValueError(
+                    f"train_size={self.train_size} is more than the {len(train.texts)} training sentences: take fewer, or null for all"
+                )
             train = train.take(torch.arange(self.train_size))
         return train, val, test
 

@@ -1,0 +1,27 @@
+"""What docs/your_own.md shows works as it stands there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import QUIET, ROOT, plain
+
+PAGE = (ROOT / "docs" / "your_own.md").read_text()
+COMMANDS = [block.replace("\\\n", "") for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)]
+QUICK = (*QUIET, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=2")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=["text", "images and networks", "optimiser"])
+def test_the_page_works(workspace, monkeypatch, command):
+    monkeypatch.syspath_prepend(str(workspace))
+    Path("configs").symlink_to(ROOT / "configs")
+    Path("mine.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)))
+    subjects, places = ["the cat", "a dog", "my hen"], ["mat", "tree", "roof", "car"]
+    sentences = [f"{who} sat on the {place} {n} times" for who in subjects for place in places for n in range(9)]
+    Path("mine.txt").write_text("\n".join(sentences))
+    fitted = plain([*shlex.split(command)[1:], *QUICK])
+    assert fitted.trainer.global_step == 3
+    tested = plain(["test", "--ckpt_path=last", *QUIET, "--trainer.limit_test_batches=1"])
+    assert tested.model.spec == fitted.model.spec
