@@ -89,7 +89,8 @@ class ImageDataModule(LightningDataModule):
         if self.train_size is not None:
             if self.train_size > len(train.labels):
                 raise ValueError(
-                    f"train_size={self.train_size} is more than the {len(train.labels)} training examples: take fewer, or null for all"
+                    f"train_size={self.train_size} is more than the {len(train.labels)} training examples: "
+                    "take fewer, or null for all"
                 )
             train = Examples(train.images[: self.train_size], train.labels[: self.train_size])
         if self.binarize == "static":

@@ -143,7 +143,8 @@ class SentenceDataModule(LightningDataModule):
         if self.train_size is not None:
             if self.train_size > len(train.texts):
                 raise ValueError(
-                    f"train_size={self.train_size} is more than the {len(train.texts)} training sentences: take fewer, or null for all"
+                    f"train_size={self.train_size} is more than the {len(train.texts)} training sentences: "
+                    "take fewer, or null for all"
                 )
             train = train.take(torch.arange(self.train_size))
         return train, val, test
