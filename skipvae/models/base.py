@@ -1,6 +1,5 @@
 """What training any of the models shares: optimiser, logging, seeds, and checkpoints without code in them."""
 
-import os
 from pathlib import Path
 from typing import IO, Any, ClassVar, Self
 
@@ -25,12 +24,12 @@ from skipvae.checkpoint import (
 from skipvae.component import Component, build
 from skipvae.decoders.base import Decoder
 from skipvae.models.evaluation import LikelihoodEvaluation
-from skipvae.models.lean import LeanModule
+from skipvae.models.seeded import SeededModule
 from skipvae.models.terms import LossTerms, check_weights
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
 
 
-class GenerativeModel(Component, LeanModule):
+class GenerativeModel(Component, SeededModule):
     """A model of x trained by maximising a bound of log p(x).
 
     Subclasses implement `loss`, which returns the terms to log, `validation_step` and `test_step`, which update
@@ -129,6 +128,8 @@ class GenerativeModel(Component, LeanModule):
                 raise ValueError(
                     f"{type(callback).__name__} follows an ELBO, of which more is better: give it mode: max"
                 )
+        if stage == "fit" and not self.training:
+            self.train()  # `load_from_checkpoint` leaves it in evaluation mode, and a Trainer leaves it so
         self._terms.clear()
         self._measured_step = None
         if self._to_compile:
@@ -137,17 +138,22 @@ class GenerativeModel(Component, LeanModule):
             self._to_compile = False
         self.vocabulary = vocabulary_of(getattr(self.trainer, "datamodule", None)) or self.vocabulary
 
-    def on_train_epoch_start(self) -> None:
-        """Gives a shuffling DataLoader of the user's another order in each epoch: a validation has its fixed noise."""
-        if self.current_epoch > 0:  # the first epoch's order is drawn by now, or not, according to the loader's workers
-            self._seed_noise(2, self.current_epoch)
-
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Makes the noise of a step a function of the seed and the step, so that a resumed run continues exactly."""
-        part = batch_idx % self.trainer.accumulate_grad_batches
-        self._seed_noise(0, self.global_step, part, self.trainer.global_rank)
+        """Looks at the first batch of an epoch, since looking at each would take time.
+
+        Raises:
+            ValueError: if it is nothing that the model is of.
+        """
+        super().on_train_batch_start(batch, batch_idx)
         if batch_idx == 0:
             self._check_batch(batch)
+
+    def _check_batch(self, batch: Any) -> None:
+        if not (isinstance(batch, (tuple, list)) and batch and isinstance(batch[0], Tensor)):
+            raise ValueError(
+                f"a batch must be a tuple whose first entry is the tensor x, but is a {type(batch).__name__}"
+            )
+        self.decoder.check(batch[0])
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """One step on a batch whose first entry is x."""
@@ -191,19 +197,10 @@ class GenerativeModel(Component, LeanModule):
     # -- evaluation -------------------------------------------------------------------------------------------------
 
     def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Gives each batch of the split its own noise, the same at every evaluation and for any number of processes."""
-        # Process r of W holds the whole batches r, r + W, r + 2 W ... of the split.
-        self._seed_noise(1, batch_idx * self.trainer.world_size + self.trainer.global_rank)
+        """As in training."""
+        super().on_validation_batch_start(batch, batch_idx, dataloader_idx)
         if batch_idx == 0:
             self._check_batch(batch)
-
-    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """As in validation."""
-        self.on_validation_batch_start(batch, batch_idx)
-
-    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """As in validation."""
-        self.on_validation_batch_start(batch, batch_idx)
 
     def on_validation_epoch_start(self) -> None:
         """Starts measuring afresh, whatever an interrupted evaluation left behind, unless training has failed."""
@@ -234,24 +231,6 @@ class GenerativeModel(Component, LeanModule):
                 self.log(f"{stage}/{name}", float(self.results[name]), prog_bar=prog_bar.get(name, False))
         if self._measured_step is not None:  # of a checkpoint, which Lightning would take for step 0
             self.log("step", float(self._measured_step))
-
-    def _check_batch(self, batch: Any) -> None:
-        """Looks at the first batch of an epoch, since looking at each would take time."""
-        if not (isinstance(batch, (tuple, list)) and batch and isinstance(batch[0], Tensor)):
-            raise ValueError(
-                f"a batch must be a tuple whose first entry is the tensor x, but is a {type(batch).__name__}"
-            )
-        self.decoder.check(batch[0])
-
-    def _seed_noise(self, stream: int, *counters: int) -> None:
-        seed = os.environ.get("PL_GLOBAL_SEED")  # set by seed_everything; without it the noise stays unseeded
-        if seed is None:
-            return
-        mixed = hash((int(seed), stream, *counters)) & 0x7FFF_FFFF_FFFF_FFFF  # of integers: the same in every process
-        # Not torch.manual_seed, which looks for every kind of device and so takes longer than a small model's step.
-        torch.default_generator.manual_seed(mixed)
-        if self.device.type == "cuda":
-            torch.cuda.default_generators[self.device.index or 0].manual_seed(mixed)
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,24 @@ def test_weights_in_half_precision_are_refused_and_the_way_out_named(precision, 
         fit(Scripted(), tmp_path, precision=precision)
 
 
+# -- modes ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_was_loaded_trains_with_its_dropout_again(tmp_path):
+    class Watches(pl.Callback):
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            modes.append((pl_module.encoder.training, pl_module.decoder.training))
+
+    modes: list[tuple[bool, bool]] = []
+    fit(Scripted().eval(), tmp_path, callbacks=[Watches()])
+    assert set(modes) == {(True, True)}
+    modes.clear()
+    model = Scripted()
+    model.encoder.eval()  # as of one who freezes a part
+    fit(model, tmp_path, callbacks=[Watches()])
+    assert set(modes) == {(False, True)}
+
+
 # -- parts of a step --------------------------------------------------------------------------------------------------
 
 
