@@ -149,7 +149,7 @@ def test_an_error_in_one_process_ends_all_with_its_message(tmp_path, inject: Inj
         begin = time.monotonic()
         if error == "user":
             assert status == 2
-            assert guilty.said.splitlines()[-1] == "skipvae: error: the third batch is bad"
+            assert guilty.said.splitlines()[-1].startswith(f"skipvae: error: the third batch is bad ({__file__}:")
             assert "Traceback" not in guilty.said
         else:
             assert status == 1
