@@ -1,5 +1,4 @@
 import csv
-import json
 import os
 import re
 from pathlib import Path
@@ -14,7 +13,7 @@ from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, Predictio
 from skipvae.cli import USAGE, main
 from skipvae.commands import COMMANDS
 from tests.callbacks.tiny import read_events
-from tests.command_line import CONFIG, QUIET, RUN, TINY, TINY_DATA, contents, error_of, fit, plain
+from tests.command_line import CONFIG, QUIET, RUN, TINY, error_of, fit, plain
 
 TRAINER_COMMANDS = ["fit", "validate", "test", "predict"]
 
@@ -125,6 +124,13 @@ def test_fit_says_what_to_do_next(workspace, capsys):
     assert plain([*command, "--trainer.limit_test_batches=1"]).model.results["num_examples"] == 250
 
 
+def test_without_a_logger_no_config_is_written(workspace):
+    Path("config.yaml").write_text("# mine\n" + CONFIG.read_text())
+    before = Path("config.yaml").read_text()
+    fit("--config=config.yaml", "--trainer.logger=false", "--trainer.max_steps=2")
+    assert Path("config.yaml").read_text() == before
+
+
 # -- the same seed, the same run --------------------------------------------------------------------------------------
 
 
@@ -228,82 +234,3 @@ def test_settings_of_our_callbacks_are_options(workspace):
     by_kind = {type(callback): callback for callback in cli.trainer.callbacks}
     assert by_kind[BestAndLast].monitor == "val/kl"
     assert by_kind[ImageGrids].num_images == 3
-
-
-# -- evaluation -------------------------------------------------------------------------------------------------------
-
-
-def test_test_prints_one_table_and_writes_its_numbers(tiny_run, capsys):
-    config = (tiny_run / "config.yaml").read_bytes()
-    cli = plain(["test", "--ckpt_path=last", *QUIET, "--model.num_importance_samples=3"])
-    said = capsys.readouterr().out
-    written = json.loads((tiny_run / "metrics.json").read_text())
-    assert "test: 500 examples, nats per example" in said
-    assert "test/elbo" not in said  # Lightning's own table would say it all again
-    assert "of 3 units active" in said
-    for name in ("elbo", "kl", "mi", "nll"):
-        assert written[name] == cli.model.results[name]
-    assert written["num_examples"] == 500
-    assert (tiny_run / "config.yaml").read_bytes() == config
-    assert os.listdir(tiny_run.parent) == ["version_0"]
-
-
-def test_validate_measures_what_training_measured(tiny_run, capsys):
-    cli = plain(["validate", "--ckpt_path=last", *QUIET])
-    logged = [event.value for event in read_events(tiny_run).Scalars("val/elbo")]
-    assert np.float32(cli.model.results["elbo"]) in np.float32(logged)
-    assert "validation: 500 examples" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("command", ["validate", "test"])
-def test_what_is_measured_of_a_checkpoint_stands_at_its_step(tiny_run, command):
-    plain([command, "--ckpt_path=last", *QUIET])
-    name = {"validate": "val/elbo", "test": "test/elbo"}[command]
-    steps = [event.step for event in read_events(tiny_run).Scalars(name)]
-    assert steps[-1] == torch.load(tiny_run / "checkpoints/last.ckpt", weights_only=True)["global_step"]
-
-
-def test_without_a_logger_no_config_is_written(workspace):
-    Path("config.yaml").write_text("# mine\n" + CONFIG.read_text())
-    before = Path("config.yaml").read_text()
-    fit("--config=config.yaml", "--trainer.logger=false", "--trainer.max_steps=2")
-    assert Path("config.yaml").read_text() == before
-
-
-def test_the_table_begins_where_the_progress_bar_has_ended(tiny_run, capsys):
-    plain(["validate", "--ckpt_path=last", "--trainer.enable_progress_bar=true", "--trainer.limit_val_batches=1"])
-    assert re.search(r"100%.*\n+validation: 250 examples", capsys.readouterr().out)
-
-
-def test_predict_writes_the_posterior_of_every_test_example(tiny_run):
-    cli = plain(["predict", "--ckpt_path=last", *QUIET])
-    table = np.genfromtxt(tiny_run / "predictions.csv", delimiter=",", names=True)
-    assert table["id"].tolist() == list(range(500))
-    images, labels = cli.datamodule.splits.test
-    assert table["label"].tolist() == labels.tolist()
-    posterior = cli.model.infer(images / 255)
-    mean = np.stack([table[f"mean_{k}"] for k in range(3)], 1)
-    logvar = np.stack([table[f"logvar_{k}"] for k in range(3)], 1)
-    np.testing.assert_allclose(mean, posterior.mean.detach(), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(logvar, posterior.logvar.detach(), rtol=1e-5, atol=1e-6)
-
-
-def test_predict_writes_where_it_is_told_to(tiny_run, tmp_path):
-    before = contents(tiny_run)
-    plain(["predict", "--ckpt_path=best", *QUIET, "--predictions.output=new/posteriors.csv"])
-    assert Path("new/posteriors.csv").read_text().startswith("id,label,mean_0,")
-    assert before.items() <= contents(tiny_run).items()
-
-
-def test_predict_needs_a_model_with_z(workspace, capsys):
-    options = ["--config", str(CONFIG.parents[1] / "mnist/pixelcnn_baseline_small.yaml"), *QUIET, *TINY_DATA]
-    options += ["--model.decoder.channels=4", "--model.decoder.num_layers=2", "--trainer.max_steps=1"]
-    plain(["fit", *options])
-    said = error_of(capsys, "predict", "--ckpt_path=last", *QUIET)
-    assert "predicts no posterior to write: take a model with latent variables" in said
-
-
-@pytest.mark.parametrize("command", ["test", "validate", "predict"])
-def test_measuring_needs_a_trained_model(workspace, capsys, command):
-    said = error_of(capsys, command, *TINY)
-    assert said.startswith(f"skipvae {command} needs a trained model: give --ckpt_path")
