@@ -162,3 +162,15 @@ def test_gradients_in_bfloat16(recompute):
         gradients.append([weight.grad.float().clone() for weight in lstm.parameters()])
     for exact, rounded in zip(*gradients, strict=True):
         assert (rounded - exact).norm() / exact.norm() < 8 * 2**-8
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_large_lstm_has_the_gradients_of_float32_under_autocast(recompute):
+    torch.manual_seed(0)
+    lstm, x, d = LSTM(64, 1024, recompute=recompute), torch.randn(8, 10, 64), torch.randn(8, 10, 1024)
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            output, _ = lstm(x)
+        gradients.append(torch.autograd.grad((output.float() * d).sum(), lstm.weight_hh_l0)[0])
+    assert (gradients[0] - gradients[1]).norm() < 0.02 * gradients[0].norm()  # rounding: 0.005
