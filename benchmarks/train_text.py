@@ -151,8 +151,8 @@ def warm_step(kind: str, vocab_size: int, hidden_dim: int, args: argparse.Namesp
 def check(ours: Step, theirs: Step) -> float:
     """The relative difference of the losses without dropout, theirs in float32.
 
-    Raises an AssertionError if it is above 1e-5 (bf16: 0.5%) or if, in float32, a gradient differs by more than 1e-5
-    of its largest entry.
+    Raises an AssertionError if it is above 1e-5 (bf16: 0.5%) or if a gradient differs by more than 1e-5 of its largest
+    entry (bf16: by 3% of its norm).
     """
     bf16 = ours.autocast._enabled
     with torch.no_grad():
@@ -168,8 +168,9 @@ def check(ours: Step, theirs: Step) -> float:
     difference = abs(losses[0] / losses[1] - 1)
     assert difference < (5e-3 if bf16 else 1e-5), f"the losses are {losses[0]} and {losses[1]}"
     for mine, other in zip(ours.model.arranged(lambda p: p.grad), theirs.model.parameters(), strict=True):
-        error = float((mine - other.grad).abs().max() / other.grad.abs().max())
-        assert bf16 or error < 1e-5, f"gradients of shape {tuple(mine.shape)} differ by {error:.1e}"
+        norm = torch.linalg.vector_norm if bf16 else lambda entries: entries.abs().max()
+        error = float(norm(mine - other.grad) / norm(other.grad))
+        assert error < (0.03 if bf16 else 1e-5), f"gradients of shape {tuple(mine.shape)} differ by {error:.1e}"
     return difference
 
 
