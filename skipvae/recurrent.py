@@ -16,8 +16,8 @@ class LSTM(nn.LSTM):
 
     It has no dropout and therefore stays in training mode: only there does cuDNN keep what a gradient needs, and
     inference by gradient steps asks for gradients in evaluation too. Under autocast on a processor without bfloat16,
-    for which oneDNN has no LSTM, it computes in float32. Under autocast on one that has bfloat16 it always recomputes:
-    the gradients of oneDNN's LSTM are wrong there if it is large (torch 2.14, 1024 units: by a fifth and more).
+    for which oneDNN has no LSTM, it computes in float32. In bfloat16 on one that has it, it always recomputes: the
+    gradients of oneDNN's LSTM are wrong there if it is large (torch 2.14, 1024 units: by a fifth and more).
 
     For second derivatives on CUDA run the forward pass under `torch.backends.cudnn.flags(enabled=False)`: cuDNN has
     none, PyTorch's own LSTM has.
@@ -51,8 +51,7 @@ class LSTM(nn.LSTM):
         return self._run(input, hx)
 
     def _run(self, input: Tensor, hx: Any) -> Any:
-        wrong = torch.is_autocast_enabled("cpu") and input.device.type == "cpu"  # see the class
-        if (self.recompute or wrong) and torch.is_grad_enabled():
+        if torch.is_grad_enabled() and (self.recompute or _onednn_differentiates_wrongly(input)):
             return self._run_recomputing(input, hx)
         return super().forward(input, hx)
 
@@ -168,14 +167,16 @@ def _differentiable_gradients(
     """The gradients of d . (all h, the last c) where they are needed, with a graph of their own."""
     # Of views, or the gradients by the weights would go on through an x that depends on them.
     x, h, c, *weights = inputs = tuple(part.view_as(part) for part in inputs)
-    if x.device.type == "cpu" and autocast:  # in float32: see `LSTM`
-        x, h, c, *weights = (part.float() for part in inputs)
-        autocast, d = False, tuple(part.float() for part in d)
     with torch.autocast(x.device.type, dtype, enabled=autocast):
         output, _, last = torch.lstm(x, (h.unsqueeze(0), c.unsqueeze(0)), weights, True, 1, 0.0, True, False, False)
     wanted = [part for part, need in zip(inputs, needed, strict=True) if need]
     gradients = iter(torch.autograd.grad((output, last[0]), wanted, d, create_graph=True, allow_unused=True))
     return tuple(next(gradients) if need else None for need in needed)
+
+
+def _onednn_differentiates_wrongly(input: Tensor) -> bool:
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+    return input.device.type == "cpu" and dtype == torch.bfloat16
 
 
 def _cpu_has_bfloat16() -> bool:

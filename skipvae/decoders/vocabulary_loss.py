@@ -73,6 +73,7 @@ class _TokenLogProb(torch.autograd.Function):
                 ctx.of_sum.add(rows, h, weight, log_probs, targets[rows], torch.ones_like(scores[-1]))
             elif learns and not save_memory:
                 kept.append(log_probs)
+            del log_probs  # or it would be there until the next chunk's take its name
         ctx.save_for_backward(h, weight, base, targets, *kept)
         return torch.cat(scores)
 
