@@ -16,8 +16,9 @@ class LSTM(nn.LSTM):
 
     It has no dropout and therefore stays in training mode: only there does cuDNN keep what a gradient needs, and
     inference by gradient steps asks for gradients in evaluation too. Under autocast on a processor without bfloat16,
-    for which oneDNN has no LSTM, it computes in float32. In bfloat16 on one that has it, it always recomputes: the
-    gradients of oneDNN's LSTM are wrong there if it is large (torch 2.14, 1024 units: by a fifth and more).
+    for which oneDNN has no LSTM, it computes in float32. In bfloat16 on one that has it, it always recomputes: with AMX
+    the gradients of oneDNN's LSTM are wrong if it is large (torch 2.14, 1024 units: by a fifth and more), and without
+    AMX they are no faster.
 
     For second derivatives on CUDA run the forward pass under `torch.backends.cudnn.flags(enabled=False)`: cuDNN has
     none, PyTorch's own LSTM has.
@@ -51,7 +52,7 @@ class LSTM(nn.LSTM):
         return self._run(input, hx)
 
     def _run(self, input: Tensor, hx: Any) -> Any:
-        if torch.is_grad_enabled() and (self.recompute or _onednn_differentiates_wrongly(input)):
+        if torch.is_grad_enabled() and (self.recompute or _in_bfloat16_on_cpu(input)):
             return self._run_recomputing(input, hx)
         return super().forward(input, hx)
 
@@ -174,7 +175,7 @@ def _differentiable_gradients(
     return tuple(next(gradients) if need else None for need in needed)
 
 
-def _onednn_differentiates_wrongly(input: Tensor) -> bool:
+def _in_bfloat16_on_cpu(input: Tensor) -> bool:
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
     return input.device.type == "cpu" and dtype == torch.bfloat16
 

@@ -128,7 +128,9 @@ def _chunks(h: Tensor, vocab_size: int) -> Iterator[slice]:
 
 def _log_probs(h: Tensor, weight: Tensor, base: Tensor) -> Tensor:
     """(b, T, V)."""
-    logits = F.linear(h, weight).add_(base.unsqueeze(1))  # in place: nothing needs what it held before
+    # Flat, or a batch that is laid out by steps would be multiplied by one copy of the weights for each sentence.
+    logits = F.linear(h.flatten(0, 1), weight).view(*h.shape[:2], len(weight))
+    logits.add_(base.unsqueeze(1))  # in place: nothing needs what it held before
     return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 

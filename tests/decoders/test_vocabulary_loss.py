@@ -3,6 +3,7 @@ import weakref
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skipvae.decoders import vocabulary_loss
 from skipvae.decoders.vocabulary_loss import token_log_prob
@@ -146,6 +147,31 @@ def test_without_gradients_nothing_large_is_kept(inputs, monkeypatch, why):
         with getattr(torch, why)():
             token_log_prob(*inputs)
     assert len(alive) == B
+
+
+class Called(TorchDispatchMode):
+    """The operators that are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("save_memory", [False, True])
+def test_no_sentence_takes_a_copy_of_the_weights(inputs, grad, save_memory):
+    h, weight, base, targets = inputs if grad else (part.detach() for part in inputs)
+    by_steps = h.transpose(0, 1).contiguous().transpose(0, 1)  # as LSTMs lay out what they return
+    with Called() as called:
+        result = token_log_prob(by_steps, weight, base, targets, save_memory)
+        if grad:
+            result.sum().backward()
+    assert "aten.mm.default" in called.names
+    assert not any("bmm" in name for name in called.names)  # in bfloat16 its product with one matrix copies that
 
 
 @pytest.mark.parametrize("save_memory", [False, True])
