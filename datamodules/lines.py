@@ -14,16 +14,22 @@ from datamodules.randomness import Stream, permutation
 
 
 class Lines(NamedTuple):
-    """Sentences or documents, and a label for each, or for none."""
+    """Sentences or documents, and a label for each, or for none.
+
+    Attributes:
+        places: where each stood before some were taken, int64 (N,), counted from 0; None if none were.
+    """
 
     texts: list[str]
     labels: list[str] | None = None
+    places: Tensor | None = None
 
     def take(self, rows: Tensor) -> Self:
         """Some of them; rows is int64 (n,)."""
         chosen = rows.tolist()
         labels = None if self.labels is None else [self.labels[row] for row in chosen]
-        return type(self)([self.texts[row] for row in chosen], labels)
+        places = rows if self.places is None else self.places[rows]
+        return type(self)([self.texts[row] for row in chosen], labels, places)
 
     def split(self, *sizes: int | float, seed: int = 0) -> list[Self]:
         """Parts of these sizes, numbers or shares, and at last what remains; drawn at random, by the seed alone.

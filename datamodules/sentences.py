@@ -22,6 +22,7 @@ class Sentences(NamedTuple):
     starts: Tensor  # int64 (N,), the place of each sentence's start symbol
     lengths: Tensor  # int64 (N,), with start and end symbol
     labels: Tensor  # int64 (N,); -1 where there are none
+    ids: Tensor  # int64 (N,), the line of each in its file
 
     def batch(self, index: Tensor) -> Tensor:
         """The sentences `index` (B,), padded: int64 (B, T)."""
@@ -37,7 +38,8 @@ class SentenceDataModule(LightningDataModule):
 
     Batches are `(tokens, label)`: int64 (B, T), each row `bos w_1 ... w_n eos pad ... pad` with pad 0, unknown 1, bos 2
     and eos 3, and int64 (B,). Batches to predict from are `(tokens, label, id)` over the test split, with id int64 (B,)
-    the row. The vocabulary is that of the training split, or of a file.
+    the line of the file that the split was read or drawn from, counted from 0. The vocabulary is that of the training
+    split, or of a file.
 
     A subclass writes `read`.
 
@@ -168,7 +170,8 @@ class SentenceDataModule(LightningDataModule):
             if not short.any():
                 raise ValueError(f"{name} split: no sentence has at most max_length={self.max_length} words: raise it")
         starts = lengths.cumsum(0) - lengths
-        return Sentences(tokens, starts[short], lengths[short], labels[short])
+        ids = torch.arange(len(lengths)) if lines.places is None else lines.places
+        return Sentences(tokens, starts[short], lengths[short], labels[short], ids[short])
 
     # -- batches ----------------------------------------------------------------------------------------------------
 
@@ -207,6 +210,6 @@ class SentenceDataModule(LightningDataModule):
 
         def fetch(index: Tensor, epoch: int) -> tuple[Tensor, ...]:
             batch = sentences.batch(index), sentences.labels[index]
-            return (*batch, index) if with_ids else batch
+            return (*batch, sentences.ids[index]) if with_ids else batch
 
         return fetch

@@ -16,8 +16,8 @@ class PredictionWriter(Callback):
 
     The columns are id, label, mean_0 ... mean_{K-1}, logvar_0 ... logvar_{K-1}; the rows are in the order of the ids,
     with any number of processes. `numpy.genfromtxt(path, delimiter=",", names=True)` and `pandas.read_csv(path)` read
-    it; the nine digits written give back the same float32. An id is the example's place in its split, counted from 0;
-    of text, without the sentences that were left out as empty or too long.
+    it; the nine digits written give back the same float32. An id is the place of an image in its split, of a sentence
+    the line of the file that its split was read or drawn from, counted from 0.
 
     Args:
         output: the file; predictions.csv in the run's folder when not given.

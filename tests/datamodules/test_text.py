@@ -64,6 +64,20 @@ def test_three_files_are_the_splits_and_batches_are_as_promised(corpus):
             assert data.vocabulary.decode(sentence.tolist()).split() == known
 
 
+@pytest.mark.parametrize("test_file", [False, True])
+def test_what_is_predicted_names_its_line(corpus, test_file):
+    lines = ["", *LINES[:30], "  ", "too long " * 30, *LINES[30:]]
+    file, option = corpus(lines), {"test": corpus(lines, "test.txt")} if test_file else {}
+    data = TextDataModule(file, **option, max_length=20, train_size=40)
+    data.setup()
+    x, _, ids = zip(*data.predict_dataloader(), strict=True)
+    lines_said = [int(line) for batch in ids for line in batch]
+    assert len(lines_said) == (60 if test_file else 6)
+    for line, said in zip(lines_said, (row for batch in x for row in batch.tolist()), strict=True):
+        known = [word if word in data.vocabulary.words else "<unk>" for word in lines[line].split()]
+        assert data.vocabulary.decode(said).split() == known
+
+
 PARTS = {"train": slice(0, 40), "val": slice(40, 50), "test": slice(50, 60)}
 
 
