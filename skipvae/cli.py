@@ -170,7 +170,9 @@ class SkipVAECLI(LightningCLI):
         if trainer_config.get("enable_progress_bar") is not False and not bars:
             bars = [TQDMProgressBar(refresh_rate=25)]
             given = [*given, *bars]
-        trainer_config["callbacks"] = [*given, Report()]  # the bar first, so that it has ended where the table begins
+        asked = self.config.as_dict()[self.subcommand]
+        report = Report({"data": asked["data"], "limit_test_batches": asked["trainer"]["limit_test_batches"]})
+        trainer_config["callbacks"] = [*given, report]  # the bar first, so that it has ended where the table begins
         return super().instantiate_trainer(**kwargs)
 
 

@@ -24,10 +24,14 @@ class Report(Callback):
     """Prints the results of `validate` and `test` with their meaning and a verdict; `test` writes metrics.json.
 
     The file goes into the run's folder: the results in full precision, the number of examples, the seed, the
-    checkpoint, what the model is, and the seconds that the test, and training in the same process, took.
+    checkpoint, what the model and the data are, and the seconds that the test, and training in the same process, took.
+
+    Args:
+        settings: what else the file is to say of how the results were obtained.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+        self._settings = dict(settings or {})
         self._begin = 0.0
         self._fit_seconds: float | None = None
 
@@ -60,7 +64,7 @@ class Report(Callback):
         if folder is not None and trainer.loggers and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             path = Path(folder) / "metrics.json"
             with atomic_write(path) as file:
-                json.dump(self._record(trainer, pl_module, seconds), file, indent=2, allow_nan=False)
+                json.dump(self._record(trainer, pl_module, seconds), file, indent=2, allow_nan=False, default=str)
                 file.write("\n")
             Console().print(f"written to {path}", soft_wrap=True, highlight=False)
 
@@ -88,6 +92,7 @@ class Report(Callback):
             "data": class_path(type(data)) if (data := getattr(trainer, "datamodule", None)) is not None else None,
             "seconds": seconds,
             "fit_seconds": self._fit_seconds,
+            **self._settings,
         }
         # JSON knows neither NaN nor infinity.
         return {

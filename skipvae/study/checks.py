@@ -124,15 +124,18 @@ def check_measured(folder: Path, results: Mapping[str, Any]) -> None:
     """A later `skipvae test` of a run may have replaced its results by others that cannot stand in the same table.
 
     Raises:
-        ValueError: if the bound was taken with another number of samples than the config of the run says.
+        ValueError: if they were obtained with another number of samples, on other data, or on fewer of it than the
+            config of the run says.
     """
-    model = ((config_of_run(folder) or {}).get("model") or {}).get("init_args") or {}
-    asked, taken = model.get("num_importance_samples"), results.get("num_importance_samples")
-    if None not in (asked, taken) and asked != taken:
-        raise ValueError(
-            f"{folder} was measured again, with num_importance_samples={taken} instead of {asked}: run skipvae test "
-            f"--ckpt_path {folder}/checkpoints/best.ckpt, or accept it with --mixed"
-        )
+    config = config_of_run(folder) or {}
+    asked = {**config, **((config.get("model") or {}).get("init_args") or {}), **(config.get("trainer") or {})}
+    for name in ("num_importance_samples", "limit_test_batches", "data"):
+        for key, was, taken in differences({name: asked.get(name)}, {name: results.get(name)}):
+            if None not in (was, taken) or name == "limit_test_batches":  # None of any other: not known
+                raise ValueError(
+                    f"{folder} was measured again, with {key}={taken} instead of {was}: run skipvae test --ckpt_path "
+                    f"{folder}/checkpoints/best.ckpt, or accept it with --mixed"
+                )
 
 
 def _data_settings(point: Point) -> Any:

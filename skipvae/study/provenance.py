@@ -65,13 +65,22 @@ def _statements(source: str) -> str:
 
 
 def data_digest(data: LightningDataModule) -> str:
-    """Digest of the test data; the size of batches does not matter where all have the same shape."""
-    entries: list[Any] = []  # x, label ... of all batches
-    for batch in data.test_dataloader():
-        entries = entries or [hashlib.sha256() for _ in batch]
-        for entry, tensor in zip(entries, batch, strict=True):
-            entry.update(tensor.cpu().contiguous().numpy().tobytes())
-    return hashlib.sha256("".join(entry.hexdigest() for entry in entries).encode()).hexdigest()[:12]
+    """Digest of the data: of the tensors in its attribute `splits` where it has one, elsewhere of the test batches."""
+    digest = hashlib.sha256()
+    tensors = list(_tensors(getattr(data, "splits", None))) or _tensors(tuple(data.test_dataloader()))
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _tensors(content: Any) -> Iterator[torch.Tensor]:
+    """Those in nested tuples, lists and dicts."""
+    if isinstance(content, torch.Tensor):
+        yield content
+    elif isinstance(content, (tuple, list, dict)):
+        for part in content.values() if isinstance(content, dict) else content:
+            yield from _tensors(part)
 
 
 def environment() -> dict[str, str]:

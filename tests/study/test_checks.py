@@ -99,3 +99,19 @@ def test_results_of_a_later_test_with_other_samples_are_refused(tmp_path):
         checks.check_measured(tmp_path, results)
     with pytest.raises(ValueError, match=r"num_importance_samples=5 instead of 100: run skipvae test .*best\.ckpt"):
         checks.check_measured(tmp_path, {"num_importance_samples": 5})
+
+
+@pytest.mark.parametrize(
+    ("results", "said"),
+    [
+        ({"data": {"class_path": "Text", "init_args": {"test": "b.txt"}}}, "data.test=b.txt instead of a.txt"),
+        ({"data": {"class_path": "Other", "init_args": {}}}, "data.class_path=Other instead of Text"),
+        ({"limit_test_batches": 2}, "limit_test_batches=2 instead of None"),
+    ],
+)
+def test_results_of_a_later_test_on_other_data_are_refused(tmp_path, results, said):
+    data = {"class_path": "Text", "init_args": {"test": "a.txt", "data_dir": "data", "labels": ["a", "b"]}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": data, "trainer": {"limit_test_batches": None}}))
+    checks.check_measured(tmp_path, {"data": {**data, "init_args": {**data["init_args"], "data_dir": "elsewhere"}}})
+    with pytest.raises(ValueError, match=said):
+        checks.check_measured(tmp_path, results)

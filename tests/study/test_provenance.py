@@ -2,8 +2,10 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from datamodules import MNISTDigitsDataModule
 from skipvae.study import provenance
@@ -43,14 +45,24 @@ def test_packages_are_those_of_the_classes_in_the_config() -> None:
     assert code_digests({"model": {"class_path": "no_such_package.X"}})["no_such_package"] == "unknown"
 
 
-def test_the_data_digest_is_that_of_the_test_split() -> None:
+def test_the_data_digest_is_that_of_all_splits() -> None:
     def digest(**settings: object) -> str:
         data = MNISTDigitsDataModule(**settings)
         data.setup("test")
         return data_digest(data)
 
-    assert digest(train_size=10, seed=3) == digest(eval_batch_size=70)
+    assert digest(seed=3) == digest(eval_batch_size=70)
+    assert digest(train_size=10) != digest()
     assert digest(binarize="none") != digest()
+
+
+def test_the_data_digest_of_a_module_without_splits_is_that_of_its_test_batches() -> None:
+    def digest(*rows: int) -> str:
+        batches = [[torch.tensor([row]), torch.tensor([0])] for row in rows]
+        return data_digest(SimpleNamespace(test_dataloader=lambda: batches))  # type: ignore[arg-type]
+
+    assert digest(1, 2) == digest(1, 2)
+    assert len({digest(1, 2), digest(2, 1), digest(1)}) == 3
 
 
 def test_the_environment_is_named() -> None:
