@@ -61,7 +61,7 @@ class LengthBuckets:
         if len(self.sizes) < world_size:
             raise ValueError(
                 f"{len(lengths)} sentences make {len(self.sizes)} batches, fewer than the {world_size} processes: "
-                "use smaller batches or more sentences"
+                "use smaller batches (batch_size, or eval_batch_size for validation and test) or more sentences"
             )
 
     def set_epoch(self, epoch: int) -> None:

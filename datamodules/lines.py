@@ -1,5 +1,6 @@
 """Text files of one sentence or document a line, plain or gzipped, with or without labels."""
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Sequence
@@ -88,9 +89,10 @@ def read_lines(path: str | Path) -> list[str]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = error.start - content.rfind(b"\n", 0, error.start)
+        kind = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "latin1"
         raise ValueError(
             f"{path}, line {line}, byte {byte}: 0x{content[error.start]:02x} is not UTF-8; "
-            "convert the file, as by iconv -f latin1 -t utf-8"
+            f"convert the file, as by iconv -f {kind} -t utf-8"
         ) from error
     # not splitlines(), which also splits at characters that stand within a line
     return text.removesuffix("\n").replace("\r\n", "\n").split("\n")
@@ -115,6 +117,9 @@ def read_corpus(path: str | Path, label_file: str | Path | None = None, labelled
         labels = [label.strip() for label in read_lines(label_file)]
         if len(labels) != len(texts):
             raise ValueError(f"{label_file} has {len(labels)} labels, but {path} has {len(texts)} lines: give one each")
+    for number, (label, text) in enumerate(zip(labels or (), texts, strict=bool(labels)), 1):
+        if text.strip() and not label:
+            raise ValueError(f"{label_file or path}, line {number} has an empty label: give it one, or drop the line")
     full = torch.tensor([bool(text.strip()) for text in texts])
     if not full.all():
         rank_zero_info(f"{path}: {int((~full).sum())} of {len(texts)} lines are empty and left out")

@@ -45,10 +45,10 @@ class SentenceDataModule(LightningDataModule):
 
     Args:
         vocab_size: Words of the vocabulary at most, the four special symbols included.
-        vocab_file: The vocabulary.json of another run, to be used instead.
+        vocab_file: The vocabulary.json of another run, to be used instead, whatever the other options ask for.
         tokenization: word (what stands between spaces) or bpe (byte pairs).
-        lowercase: Whether capitals count as small letters (words only).
-        split_punctuation: Whether punctuation marks are words of their own (words only).
+        lowercase: Whether capitals count as small letters.
+        split_punctuation: Whether punctuation marks are words of their own; byte pairs part them anyway.
         max_length: Words of the longest sentence; longer ones are left out, counted and reported.
         batch_size: Most training sentences per process and step; null leaves it to max_tokens.
         max_tokens: Most tokens, pads included, of a batch; null leaves it to batch_size.
@@ -131,7 +131,8 @@ class SentenceDataModule(LightningDataModule):
     def splits(self) -> dict[str, Sentences]:
         """The splits train, val and test, as numbers."""
         names = {label for lines in self._lines for label in lines.labels or ()}
-        self.label_names = sorted(names, key=int) if all(map(str.isdecimal, names)) else sorted(names)
+        numbers = all(map(str.isdecimal, names))
+        self.label_names = sorted(names, key=lambda name: (int(name), name) if numbers else name)
         splits = {
             name: self._encode(name, lines) for name, lines in zip(("train", "val", "test"), self._lines, strict=True)
         }
@@ -154,7 +155,7 @@ class SentenceDataModule(LightningDataModule):
     def _encode(self, name: str, lines: Lines) -> Sentences:
         vocabulary = self.vocabulary
         try:
-            tokens, lengths = vocabulary.encode(lines.texts)
+            tokens, lengths = vocabulary.encode(lines.texts, lines.places)
         except ValueError as error:
             raise ValueError(f"{name} split: {error}") from error
         numbers = {label: number for number, label in enumerate(self.label_names)}

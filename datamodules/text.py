@@ -63,6 +63,9 @@ class TextDataModule(SentenceDataModule):
             raise ValueError("give a file of labels for each text file, or for none")
         if labelled and True in with_labels:
             raise ValueError("labels are either in the lines (labelled) or in files of their own: set one of the two")
+        for name, size in {"val_size": val_size, "test_size": test_size}.items():
+            if not (0 < size < 1 if isinstance(size, float) else size >= 1):
+                raise ValueError(f"{name}={size} must be a share, above 0 and below 1, or a number of sentences")
         self.files, self.labelled = files, labelled
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
 
@@ -73,7 +76,10 @@ class TextDataModule(SentenceDataModule):
         assert train is not None
         sizes = [size for size, part in ((self.val_size, val), (self.test_size, test)) if part is None]
         if sizes:
-            *parts, train = train.split(*sizes, seed=self.split_seed)
+            try:
+                *parts, train = train.split(*sizes, seed=self.split_seed)
+            except ValueError as error:
+                raise ValueError(f"{self.files[0][0]}: {error}; set val_size and test_size, or give files") from error
             val = val if val is not None else parts.pop(0)
             test = test if test is not None else parts.pop(0)
         assert val is not None

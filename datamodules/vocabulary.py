@@ -65,7 +65,8 @@ class Vocabulary:
             unknown: How the corpus itself writes an unknown word.
 
         Raises:
-            ValueError: If max_size leaves no room for words.
+            ValueError: If max_size leaves no room for words, or the corpus has unknown words, which the other options
+                would turn into known ones.
         """
         symbols = ["<pad>", unknown, "<bos>", "<eos>"]
         if kind not in ("word", "bpe"):
@@ -84,6 +85,12 @@ class Vocabulary:
             tokenizer.train_from_iterator(lines, trainer)
             words = [*symbols, *(word for word in cls(tokenizer).words if word not in symbols)][:max_size]
             tokenizer.model = models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=unknown)
+            whole = tokenizer.encode(unknown).tokens == [unknown]
+            if not whole and any(unknown in line.split() for line in lines):
+                raise ValueError(
+                    f"the text writes {unknown} for unknown words, which lowercase or split_punctuation would change: "
+                    "set both to false"
+                )
             return cls(tokenizer)
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
@@ -100,8 +107,12 @@ class Vocabulary:
 
     # -- text and numbers -------------------------------------------------------------------------------------------
 
-    def encode(self, lines: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode(self, lines: Sequence[str], places: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The numbers of all lines, each from its start symbol to its end symbol, one line after the other.
+
+        Args:
+            lines: A sentence or document each.
+            places: The line of each in its file, counted from 0, to be named where something is wrong with it.
 
         Returns:
             tokens, int32 (sum of the lengths,), and lengths, int64 (N,).
@@ -118,9 +129,10 @@ class Vocabulary:
         if int(special.sum()) > 2 * len(lines):
             special[ends - 1] = special[torch.cat([ends.new_zeros(1), ends[:-1]])] = False
             place = int(special.nonzero()[0])
+            row = int((ends <= place).sum())
             raise ValueError(
-                f"{self.words[flat[place]]} stands in sentence {int((ends <= place).sum()) + 1}, but it is the symbol "
-                "for a beginning, an end or a pad: take it out, each line is a sentence by itself"
+                f"{self.words[flat[place]]} stands in line {1 + (row if places is None else int(places[row]))}, but it "
+                "is the symbol for a beginning, an end or a pad: take it out, each line is a sentence by itself"
             )
         return flat, torch.tensor(lengths)
 

@@ -44,6 +44,7 @@ def sample(
     _check(num=num, columns=columns)
     model = _load(ckpt_path, seed, device, GenerativeModel)
     if is_text(model):
+        writing.check_output(output)
         writing.write_samples(model, num or 10, generation, output)
         return
     generation.refuse_for_images()
@@ -78,6 +79,7 @@ def reconstruct(
     _check(num=num)
     model = _load(ckpt_path, seed, device, VAE)
     if is_text(model):
+        writing.check_output(output)
         own = [text] if text is not None else None
         x = writing.read_sentences(model, own) if own else _test_sentences(model, ckpt_path, data, num or 10)
         writing.write_reconstructions(model, x, generation, output)
@@ -124,6 +126,7 @@ def interpolate(
         raise ValueError("an interpolation between your own sentences needs both --start and --end")
     model = _load(ckpt_path, seed, device, VAE)
     if is_text(model):
+        writing.check_output(output)
         if start is not None and end is not None:
             x0, x1 = (writing.read_sentences(model, [sentence]) for sentence in (start, end))
         else:
@@ -170,7 +173,13 @@ def _load(ckpt_path: str, seed: int, device: str, kind: type[Any]) -> Any:
     if ckpt_path != str(path):
         print(f"{ckpt_path}: {path}", file=sys.stderr)  # text models print their sentences to stdout
     runs.import_classes_of(path)
-    return kind.load_from_checkpoint(path, map_location=torch.device(device))
+    model = GenerativeModel.load_from_checkpoint(path, map_location=torch.device(device))
+    if not isinstance(model, kind):
+        kind_of_model = type(model).__name__
+        raise ValueError(
+            f"{path} holds a model without latent variables ({kind_of_model}): it can only be sampled from"
+        )
+    return model
 
 
 def _check(**counts: int | None) -> None:

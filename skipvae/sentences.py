@@ -44,15 +44,23 @@ class Sentences:
         return cls(model.vocabulary)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Tokens (B, T), padded; words outside the vocabulary become the unknown word, so ask for `unknown` first."""
-        rows = [torch.tensor([BOS, *self._tokenizer.encode(text).ids, EOS]) for text in texts]
-        return pad_sentences([row.unsqueeze(0) for row in rows])
+        """Tokens (B, T), padded; words outside the vocabulary become the unknown word, so ask for `unknown` first.
+
+        Raises:
+            ValueError: if a text holds the symbol for a beginning, an end or a pad.
+        """
+        numbers = [self._tokenizer.encode(text).ids for text in texts]
+        for symbol in {number for row in numbers for number in row} & {PAD, BOS, EOS}:
+            word = self._tokenizer.id_to_token(symbol)
+            raise ValueError(f"{word} is the symbol for a beginning, an end or a pad: take it out of the sentence")
+        return pad_sentences([torch.tensor([[BOS, *row, EOS]]) for row in numbers])
 
     def unknown(self, text: str) -> list[str]:
         """The words of a text that are outside the vocabulary."""
         encoding = self._tokenizer.encode(text)
         places = [place for number, place in zip(encoding.ids, encoding.offsets, strict=True) if number == UNK]
-        return list(dict.fromkeys(text[start:end] for start, end in places))
+        words = dict.fromkeys(text[start:end] for start, end in places)
+        return [word for word in words if word != self._tokenizer.id_to_token(UNK)]
 
     def decode(self, tokens: Tensor) -> list[str]:
         """The text of each row of tokens (B, T), up to its end symbol."""
@@ -92,5 +100,6 @@ def check_same_vocabulary(saved: str | None, here: str | None, path: object = "t
     example = f", such as {differ[0]!r}" if differ else ""
     raise ValueError(
         f"{path} was trained with another vocabulary than that of the data: {len(there)} words there and {len(ours)} "
-        f"here, {len(differ)} of them differ{example}; set data.vocab_file to the vocabulary.json of its run"
+        f"here, {len(differ)} of them differ{example}; has the text or its split changed? To read it with "
+        "the words of the run, set data.vocab_file to the vocabulary.json of its folder"
     )

@@ -68,6 +68,12 @@ def read_sentences(model: GenerativeModel, texts: list[str]) -> Tensor:
     return sentences.encode(texts).to(model.device)
 
 
+def check_output(output: str | None) -> None:
+    """Raises a ValueError, before the work, if sentences cannot be written there."""
+    if output is not None and Path(output).is_dir():
+        raise ValueError(f"{output} is a folder: give the name of a file")
+
+
 def write_samples(model: Any, num: int, generation: Generation, output: str | None) -> None:
     """Prints sentences drawn from the model, one a line."""
     _write(Sentences.of(model).decode(model.sample(num, **generation.options)), output)

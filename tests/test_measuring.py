@@ -74,6 +74,9 @@ def test_predict_needs_a_model_with_z(workspace, capsys):
     plain(["fit", *options])
     said = error_of(capsys, "predict", "--ckpt_path=last", *QUIET)
     assert "predicts no posterior to write: take a model with latent variables" in said
+    for command in ("reconstruct", "interpolate"):
+        said = error_of(capsys, command, "--ckpt_path=last")
+        assert said.endswith("holds a model without latent variables (Autoregressive): it can only be sampled from")
 
 
 @pytest.mark.parametrize("command", ["test", "validate", "predict"])

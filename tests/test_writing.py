@@ -88,12 +88,21 @@ def test_unknown_words_are_named(text_run, capsys):
     [
         (["interpolate", "--start=good"], "needs both --start and --end"),
         (["reconstruct", "--text= "], "a sentence is empty"),
+        (["reconstruct", "--text=good <eos> day"], "<eos> is the symbol for"),
+        (["sample", "--output=."], ". is a folder"),
         (["sample", "--temperature=-1"], "temperature must be 0"),
         (["sample", "--num_beams=2", "--top_k=2"], "a beam search is no draw"),
     ],
 )
 def test_bad_requests_are_refused(text_run, capsys, args, message):
     assert message in error_of(capsys, *args, "--ckpt_path=best")
+
+
+def test_the_unknown_word_itself_is_known(text_run):
+    assert (
+        Sentences.of(GenerativeModel.load_from_checkpoint(text_run / "checkpoints/best.ckpt")).unknown("<unk> day")
+        == []
+    )
 
 
 def test_options_for_text_are_refused_for_images(tiny_run, capsys):

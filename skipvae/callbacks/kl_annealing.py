@@ -32,7 +32,11 @@ class KLWeight(Callback, ABC):
         """
         rivals = [type(callback).__name__ for callback in trainer.callbacks if isinstance(callback, KLWeight)]  # type: ignore[attr-defined]
         if len(rivals) > 1:
-            raise ValueError(f"{' and '.join(rivals)} would all set the weight of the KL: keep one of them")
+            raise ValueError(
+                f"{' and '.join(rivals)} would all set the weight of the KL: keep one of them; to change one of the "
+                "config, set its values (--trainer.callbacks.warmup_epochs 2), or replace the list "
+                "(--trainer.callbacks=CLASS instead of +=)"
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Counts the optimiser steps of an epoch."""

@@ -111,8 +111,10 @@ def beam_search(step: Step, state: State, *, num_beams: int, max_length: int) ->
         tensor([[2, 3]])
     """
     _check_options(max_length)
-    if num_beams < 1 or len(state[0]) % num_beams:
-        raise ValueError(f"num_beams must be at least 1 and divide the rows of the state, not {num_beams}")
+    if num_beams < 1:
+        raise ValueError(f"num_beams must be at least 1, not {num_beams}")
+    if len(state[0]) % num_beams:
+        raise ValueError(f"num_beams={num_beams} does not divide the {len(state[0])} rows of the state")
     device, batch_size = state[0].device, len(state[0]) // num_beams
     first_row = num_beams * torch.arange(batch_size, device=device).unsqueeze(1)  # (B, 1)
     tokens = torch.full((batch_size * num_beams, 1), BOS, device=device)

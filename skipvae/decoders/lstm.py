@@ -41,7 +41,8 @@ class LSTMDecoder(Decoder):
         init_range: parameters start uniform in (-init_range, init_range).
 
     Raises:
-        ValueError: if a language model is to have skips; in `log_prob`, if the tokens do not fit the vocabulary.
+        ValueError: if an argument is out of its range, or a language model is to have skips; in `log_prob`, if the
+            tokens do not fit the vocabulary.
 
     Example:
         >>> decoder = LSTMDecoder(latent_dim=2, vocab_size=10, embedding_dim=4, hidden_dim=8, skip=True).eval()
@@ -67,6 +68,8 @@ class LSTMDecoder(Decoder):
         super().__init__()
         if skip and not latent_dim:
             raise ValueError("skip=True needs latent_dim >= 1: a language model has no z that could skip a layer")
+        if not 0 <= word_dropout <= 1:
+            raise ValueError(f"word_dropout is {word_dropout}: it is a probability, from 0 to 1")
         if num_layers < 1:
             raise ValueError(f"num_layers is {num_layers}: an LSTM has at least one")
         self.latent_dim, self.skip = latent_dim, skip

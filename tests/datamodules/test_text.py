@@ -114,10 +114,12 @@ def test_what_is_left_out_is_counted_and_reported(corpus, caplog):
         (LINES, {"labelled": True}, "line 1 has no label"),
         (LINES, {"max_length": 1}, "no sentence has at most max_length=1"),
         (LINES[:5], {}, "5 sentences are too few to be split by sizes 0.1, 0.1|none would be left"),
-        (LINES, {"val_size": 60}, "60 sentences are too few"),
+        (LINES, {"val_size": 60}, "corpus.txt: 60 sentences are too few .*; set val_size and test_size"),
         (LINES, {"train_size": 500}, "train_size=500 is more than the 48"),
         (LINES, {"max_tokens": 4}, "train split: max_tokens=4 is less"),
-        (["a b <eos> c"] * 30, {}, "train split: <eos> stands in sentence 1"),
+        (["a b <eos> c"] * 30, {}, "train split: <eos> stands in line"),
+        ("good\n".encode("utf-16"), {}, "iconv -f utf-16"),
+        ([*["good\tday"] * 30, "\tday"], {"labelled": True}, "line 31 has an empty label"),
     ],
 )
 def test_bad_text_is_named(corpus, content, options, message):
@@ -219,3 +221,23 @@ def test_the_real_corpora(shared_data):
     assert [len(split.lengths) for split in yahoo.splits.values()] == [10_000, 5_000, 5_000]
     assert int((yahoo.splits["train"].tokens == 1).sum()) == 33_582
     assert yahoo.vocab_size == 17_044 + 3
+
+
+@pytest.mark.parametrize("size", [0, -3, 1.5, 0.0, 1.0])
+@pytest.mark.parametrize("name", ["val_size", "test_size"])
+def test_a_size_that_no_split_can_have_is_named(corpus, name, size):
+    with pytest.raises(ValueError, match=f"{name}={size} must be a share"):
+        TextDataModule(corpus(LINES), **{name: size})
+
+
+def test_a_special_symbol_is_named_by_its_line(corpus):
+    lines = list(LINES)
+    lines[50] = "a b <eos> c"
+    with pytest.raises(ValueError, match="<eos> stands in line 51,"):
+        TextDataModule(corpus(lines)).setup()
+
+
+def test_labels_that_are_equal_numbers_keep_one_order(corpus):
+    data = TextDataModule(corpus([f"{('1', '01', '2')[i % 3]}\t{line}" for i, line in enumerate(LINES)]), labelled=True)
+    data.setup()
+    assert data.label_names == ["01", "1", "2"]

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from datamodules.vocabulary import UNK, Vocabulary
 
@@ -19,7 +20,7 @@ def test_the_corpus_may_write_unknown_words_in_its_own_way():
 
 
 def test_capitals_and_punctuation():
-    vocabulary = Vocabulary.build(LINES, lowercase=True, split_punctuation=True)
+    vocabulary = Vocabulary.build(LINES[::2], lowercase=True, split_punctuation=True)
     tokens, lengths = vocabulary.encode(["A CAT, the hat"])
     assert lengths.tolist() == [7]
     assert vocabulary.decode(tokens.tolist()) == "a cat , the hat"
@@ -43,8 +44,22 @@ def test_byte_pairs_know_every_text():
 
 
 def test_special_symbols_in_the_text_are_refused():
-    with pytest.raises(ValueError, match="<eos> stands in sentence 2"):
+    with pytest.raises(ValueError, match="<eos> stands in line 2"):
         Vocabulary.build(LINES).encode(["the cat", "the <eos> cat", "dog"])
+    with pytest.raises(ValueError, match="<eos> stands in line 8"):
+        Vocabulary.build(LINES).encode(["the cat", "the <eos> cat", "dog"], places=torch.tensor([3, 7, 0]))
+
+
+@pytest.mark.parametrize(
+    ("unknown", "options"), [("<unk>", {"split_punctuation": True}), ("_UNK", {"lowercase": True})]
+)
+def test_options_that_would_turn_unknown_words_into_known_ones_are_refused(unknown, options):
+    lines = [*LINES[::2], f"the {unknown} sat"]
+    with pytest.raises(ValueError, match=f"writes {unknown} for unknown words"):
+        Vocabulary.build(lines, unknown=unknown, **options)
+    Vocabulary.build(LINES[::2], unknown=unknown, **options)
+    tokens, _ = Vocabulary.build(lines, unknown=unknown).encode(lines[-1:])
+    assert tokens[2] == UNK
 
 
 def test_bad_vocabularies_are_refused(tmp_path):

@@ -158,6 +158,12 @@ def test_a_language_model_has_no_skips():
         LSTMDecoder(latent_dim=0, vocab_size=20, skip=True)
 
 
+@pytest.mark.parametrize("word_dropout", [-0.1, 1.5])
+def test_word_dropout_is_a_probability(word_dropout):
+    with pytest.raises(ValueError, match="word_dropout is .*: it is a probability"):
+        decoder_of({"latent_dim": 0}, word_dropout=word_dropout)
+
+
 def test_a_foreign_vocabulary_is_refused():
     with pytest.raises(ValueError, match="token 20 is outside the model's vocabulary of 20"):
         decoder_of({"latent_dim": 0}).log_prob(torch.tensor([[2, 20, 3]]), None)
