@@ -160,7 +160,7 @@ def test_a_language_model_has_no_skips():
 
 @pytest.mark.parametrize("word_dropout", [-0.1, 1.5])
 def test_word_dropout_is_a_probability(word_dropout):
-    with pytest.raises(ValueError, match="word_dropout is .*: it is a probability"):
+    with pytest.raises(ValueError, match=r"word_dropout is .*: it is a probability"):
         decoder_of({"latent_dim": 0}, word_dropout=word_dropout)
 
 
