@@ -208,7 +208,9 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
     args = with_config_of_run(args)
     # The parser would not say in which file a mistake is, and would take a key that stands twice in one.
     for config in filter(os.path.isfile, values_of(args, "-c", "--config")):
-        load_yaml(Path(config))
+        content = load_yaml(Path(config))
+        if isinstance(content, dict) and "models" in content:
+            raise ValueError(f"{config} is a study, not the config of a run: skipvae study run {config}")
 
     class Command(SkipVAECLI):
         """Only the one that is run: the parsers of all four would take a third of a short run."""

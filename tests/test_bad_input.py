@@ -246,3 +246,8 @@ def test_a_traceback_can_be_had(workspace, monkeypatch):
 def test_data_of_the_other_kind_is_one_line(workspace, capsys, config, data, said):
     args = ["fit", "--config", str(CONFIG.parents[1] / config), f"--data={data}", "--trainer.logger=false"]
     assert said in error_of(capsys, *args)
+
+
+def test_a_study_is_no_config(workspace, capsys):
+    file = CONFIG.parents[1] / "studies/mnist_depth.yaml"
+    assert f"{file} is a study, not the config of a run: skipvae study run" in error_of(capsys, "fit", "--config", file)
