@@ -67,8 +67,8 @@ def _statements(source: str) -> str:
 def data_digest(data: LightningDataModule) -> str:
     """Digest of the data: of the tensors in its attribute `splits` where it has one, elsewhere of the test batches."""
     digest = hashlib.sha256()
-    tensors = list(_tensors(getattr(data, "splits", None))) or _tensors(tuple(data.test_dataloader()))
-    for tensor in tensors:
+    of_splits = list(_tensors(getattr(data, "splits", None)))
+    for tensor in of_splits or (tensor for batch in data.test_dataloader() for tensor in _tensors(batch)):
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
