@@ -15,9 +15,9 @@ from torch import Tensor
 from skipvae.autograd import add_product, in_own_types
 from skipvae.tokens import PAD
 
-CHUNK_ELEMENTS = 8 * 2**20
-"""About how many logits are worked on at once, half of it to save memory: enough for fast matrix products, few enough
-(32 MB) for the allocator to hand out the same memory again instead of fresh pages."""
+CHUNK_ELEMENTS = 4 * 2**20
+"""About how many logits are worked on at once: enough for fast matrix products; few enough (16 MB) for the allocator to
+hand out the same memory again instead of fresh pages."""
 
 
 def token_log_prob(h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, save_memory: bool = False) -> Tensor:
@@ -66,8 +66,7 @@ class _TokenLogProb(torch.autograd.Function):
         # Without the scale of the loss, small probabilities would vanish in float16.
         ahead = learns and save_memory and weight.dtype != torch.float16
         ctx.of_sum = _Gradients(h, weight, base, ctx.needs_input_grad[1]) if ahead else None
-        ctx.save_memory = save_memory
-        for rows in _chunks(h, len(weight), save_memory):
+        for rows in _chunks(h, len(weight)):
             log_probs = _log_probs(h[rows], weight, base[rows])
             scores.append(_pick(log_probs, targets[rows]))
             if ctx.of_sum is not None:
@@ -83,16 +82,14 @@ class _TokenLogProb(torch.autograd.Function):
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         h, weight, base, targets, *kept = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants to differentiate this, too: autograd knows how
-            chunks = _chunks(h, len(weight), ctx.save_memory)
-            needed = ctx.needs_input_grad[:3]
-            return *_differentiable_gradients(h, weight, base, targets, u, needed, chunks), None, None, None
+            return *_differentiable_gradients(h, weight, base, targets, u, ctx.needs_input_grad[:3]), None, None, None
         of_sum, ctx.of_sum = ctx.of_sum, None  # scaled in place and given away: a second backward pass computes anew
         if of_sum is not None:
             factors = u[targets != PAD]
             if len(factors) and bool((factors == factors[0]).all() & factors[0].isfinite()):
                 return *of_sum.result(factors[0]), None, None, None
         gradients = _Gradients(h, weight, base, ctx.needs_input_grad[1])
-        for i, rows in enumerate(_chunks(h, len(weight), ctx.save_memory)):
+        for i, rows in enumerate(_chunks(h, len(weight))):
             log_probs = kept[i].clone() if kept else _log_probs(h[rows], weight, base[rows])
             gradients.add(rows, h, weight, log_probs, targets[rows], u[rows])
         return *gradients.result(), None, None, None
@@ -123,9 +120,9 @@ class _Gradients:
         return self.h, None if self.weight is None else self.weight.to(self.dtype), self.base
 
 
-def _chunks(h: Tensor, vocab_size: int, save_memory: bool) -> Iterator[slice]:
+def _chunks(h: Tensor, vocab_size: int) -> Iterator[slice]:
     """Some sentences after the other."""
-    size = max(1, CHUNK_ELEMENTS // (2 if save_memory else 1) // max(1, h.shape[1] * vocab_size))
+    size = max(1, CHUNK_ELEMENTS // max(1, h.shape[1] * vocab_size))
     return (slice(start, start + size) for start in range(0, max(1, len(h)), size))
 
 
@@ -143,18 +140,13 @@ def _pick(log_probs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _differentiable_gradients(
-    h: Tensor,
-    weight: Tensor,
-    base: Tensor,
-    targets: Tensor,
-    u: Tensor,
-    needed: tuple[bool, ...],
-    chunks: Iterator[slice],
+    h: Tensor, weight: Tensor, base: Tensor, targets: Tensor, u: Tensor, needed: tuple[bool, ...]
 ) -> list[Tensor | None]:
     """The gradients of u . log p by h, weight and base where they are needed, with a graph of their own."""
     # Of views, or the gradient by weight would go on through an h that depends on it.
     h, weight, base = (part.view_as(part) for part in (h, weight, base))
     inputs = [part for part, need in zip((h, weight, base), needed, strict=True) if need]
+    chunks = _chunks(h, len(weight))
     parts = [_pick(_log_probs(h[rows], weight, base[rows]), targets[rows]) for rows in chunks]
     gradients = iter(torch.autograd.grad(torch.cat(parts), inputs, u, create_graph=True))
     return [next(gradients) if need else None for need in needed]
