@@ -4,8 +4,24 @@ Generative skip models feed the latent variable z to every layer of the decoder:
 D. M. Blei, *Avoiding Latent Variable Collapse With Generative Skip Models*, AISTATS 2019 (arXiv:1807.04863).
 """
 
-from skipvae.models import VAE, Autoregressive
-from skipvae.posterior import DiagonalGaussian
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skipvae.models import VAE, Autoregressive
+    from skipvae.posterior import DiagonalGaussian
 
 __version__ = "0.1.0"
 __all__ = ["VAE", "Autoregressive", "DiagonalGaussian"]
+
+_HOME = {"VAE": "models", "Autoregressive": "models", "DiagonalGaussian": "posterior"}
+_SUBPACKAGES = ("callbacks", "decoders", "encoders", "inference", "metrics", "models")
+
+
+def __getattr__(name: str) -> Any:
+    """Imports public names when they are first used, so that the command line need not wait for PyTorch."""
+    if name in _HOME:
+        return getattr(import_module(f"skipvae.{_HOME[name]}"), name)
+    if name in _SUBPACKAGES:
+        return import_module(f"skipvae.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,11 +11,12 @@ from pytorch_lightning import LightningDataModule, seed_everything
 from torch import Tensor
 from torchvision.utils import save_image
 
-from skipvae import runs, writing
+from skipvae import runs
+from skipvae.cli import text_output
+from skipvae.cli.text_output import Generation, is_text
 from skipvae.models import VAE, GenerativeModel
 from skipvae.sentences import check_same_vocabulary, vocabulary_of
 from skipvae.tokens import pad_sentences
-from skipvae.writing import Generation, is_text
 
 GREY = 0.5
 
@@ -44,8 +45,8 @@ def sample(
     _check(num=num, columns=columns)
     model = _load(ckpt_path, seed, device, GenerativeModel)
     if is_text(model):
-        writing.check_output(output)
-        writing.write_samples(model, num or 10, generation, output)
+        text_output.check_output(output)
+        text_output.write_samples(model, num or 10, generation, output)
         return
     generation.refuse_for_images()
     output = _picture(output, "samples.png")
@@ -79,10 +80,10 @@ def reconstruct(
     _check(num=num)
     model = _load(ckpt_path, seed, device, VAE)
     if is_text(model):
-        writing.check_output(output)
+        text_output.check_output(output)
         own = [text] if text is not None else None
-        x = writing.read_sentences(model, own) if own else _test_sentences(model, ckpt_path, data, num or 10)
-        writing.write_reconstructions(model, x, generation, output)
+        x = text_output.read_sentences(model, own) if own else _test_sentences(model, ckpt_path, data, num or 10)
+        text_output.write_reconstructions(model, x, generation, output)
         return
     generation.refuse_for_images()
     _refuse(text=text)
@@ -126,13 +127,13 @@ def interpolate(
         raise ValueError("an interpolation between your own sentences needs both --start and --end")
     model = _load(ckpt_path, seed, device, VAE)
     if is_text(model):
-        writing.check_output(output)
+        text_output.check_output(output)
         if start is not None and end is not None:
-            x0, x1 = (writing.read_sentences(model, [sentence]) for sentence in (start, end))
+            x0, x1 = (text_output.read_sentences(model, [sentence]) for sentence in (start, end))
         else:
             pairs = num or 3
             x0, x1 = torch.split(_test_sentences(model, ckpt_path, data, 2 * pairs), pairs)
-        writing.write_interpolations(model, x0, x1, steps, generation, output)
+        text_output.write_interpolations(model, x0, x1, steps, generation, output)
         return
     generation.refuse_for_images()
     _refuse(start=start, end=end)

@@ -1,10 +1,8 @@
-"""The command line: `skipvae fit|validate|test|predict` by LightningCLI, and the commands of `skipvae.commands`."""
+"""The command line: `skipvae fit|validate|test|predict` by LightningCLI, and the commands of `skipvae.cli.generate`."""
 
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +10,17 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from skipvae import commands, runs
-from skipvae.arguments import refuse_linked, values_of, with_config_of_run
+from skipvae import runs
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
 from skipvae.callbacks.atomic import atomic_write
 from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
+from skipvae.cli.argv import refuse_linked, values_of, with_config_of_run
+from skipvae.cli.quiet import quieten
 from skipvae.component import class_path
-from skipvae.errors import told
 from skipvae.logger import RunLogger
 from skipvae.models import GenerativeModel
-from skipvae.quiet import quieten
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
 from skipvae.yaml_files import load_yaml
-
-USAGE = """usage: skipvae COMMAND [options]      (skipvae COMMAND --help says more)
-
-train and measure, from a config file whose every value can be overridden:
-  fit            train:                    skipvae fit --config configs/mnist/mlp.yaml --model.decoder.skip true
-                 resume:                   skipvae fit --ckpt_path last
-  test           measure the test split:   skipvae test --ckpt_path lightning_logs/NAME/version_0/checkpoints/best.ckpt
-  validate       measure the validation split
-  predict        write the posterior of every test example to a CSV file
-
-look at a trained model:
-  sample         draw from the model:      skipvae sample --ckpt_path best --output samples.png
-  reconstruct    decode the posterior means of test examples
-  interpolate    decode the way from one test example to another
-
-compare models in many runs, see configs/quickstart/images.yaml:
-  study run      do what is left of a study, then report:      skipvae study run FILE --jobs 4
-  study report   table and pictures, nothing is trained again: skipvae study report FILE
-"""
 
 
 class SaveConfig(SaveConfigCallback):
@@ -192,14 +170,8 @@ def _attribute(name: str) -> Callable[[Any], Any]:
 
 
 def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
-    """Runs one command; raises what goes wrong. The value is the CLI object for fit, validate, test and predict."""
+    """Runs fit, validate, test or predict; raises what goes wrong. Returns the CLI object."""
     command = args[0]
-    if command == "study":
-        from skipvae import study  # imported late: it needs scikit-learn and matplotlib, which take seconds
-
-        return study.main(args[1:], launch=run)
-    if command in commands.COMMANDS:
-        return commands.run(args)
     quieten()
     if not {"-h", "--help"} & {*args} and len(args) == 1:
         needs = "--config FILE" if command == "fit" else "--ckpt_path FILE, last or best"
@@ -237,27 +209,3 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
         parser_kwargs=raise_errors | {command: raise_errors},
         args=args,
     )
-
-
-def main(args: list[str] | None = None) -> None:
-    """Entry point of `skipvae` and `python -m skipvae`."""
-    args = list(sys.argv[1:] if args is None else args)
-    known = {*SkipVAECLI.subcommands(), *commands.COMMANDS, "study"}
-    if not args or args[0] in ("-h", "--help"):
-        print(USAGE)
-        sys.exit(0 if args else 2)
-    if args[0] == "--version":
-        print(f"skipvae {version('skipvae')}")
-        sys.exit(0)
-    if args[0] not in known:
-        print(f"skipvae: error: there is no command {args[0]}: choose from {', '.join(sorted(known))}", file=sys.stderr)
-        sys.exit(2)
-    sys.path.insert(0, str(Path.cwd()))  # so that configs find classes in the folder one works in
-    try:
-        run(args)
-    except Exception as error:
-        line = told(error)
-        if line is None or os.environ.get("SKIPVAE_TRACEBACK"):
-            raise
-        print(f"skipvae: error: {line}", file=sys.stderr)
-        sys.exit(2)

@@ -10,12 +10,9 @@ import torch
 import yaml
 
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report
-from skipvae.cli import USAGE, main
-from skipvae.commands import COMMANDS
+from skipvae.cli import GENERATE_COMMANDS, TRAINER_COMMANDS, USAGE, main
 from tests.callbacks.tiny import read_events
 from tests.command_line import CONFIG, QUIET, RUN, TINY, error_of, fit, plain
-
-TRAINER_COMMANDS = ["fit", "validate", "test", "predict"]
 
 
 def printed(capsys: pytest.CaptureFixture[str], *args: str) -> str:
@@ -40,11 +37,11 @@ def test_usage_names_every_command(capsys, args):
         main(args)
     assert exit_.value.code == (0 if args else 2)
     assert capsys.readouterr().out.strip() == USAGE.strip()
-    for command in (*TRAINER_COMMANDS, *COMMANDS, "study"):
+    for command in (*TRAINER_COMMANDS, *GENERATE_COMMANDS, "study"):
         assert re.search(rf"^  {command}\b", USAGE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", [*TRAINER_COMMANDS, *COMMANDS])
+@pytest.mark.parametrize("command", [*TRAINER_COMMANDS, *GENERATE_COMMANDS])
 def test_every_command_has_help(capsys, command):
     said = printed(capsys, command, "--help")
     assert "usage:" in said
