@@ -12,8 +12,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
-from skipvae.callbacks.atomic import atomic_write
 from skipvae.checkpoint import check_like
+from skipvae.persistence.atomic import atomic_write
 
 
 class WholeCheckpoints(TorchCheckpointIO):

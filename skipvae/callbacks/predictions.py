@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from skipvae.callbacks.atomic import atomic_write
+from skipvae.persistence.atomic import atomic_write
 
 
 class PredictionWriter(Callback):

@@ -14,10 +14,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from skipvae.callbacks.atomic import atomic_write
 from skipvae.callbacks.kl_annealing import CyclicalKLAnnealing, LinearKLAnnealing
 from skipvae.callbacks.verdict import verdict
 from skipvae.component import class_path
+from skipvae.persistence.atomic import atomic_write
 
 
 class Report(Callback):

@@ -12,13 +12,13 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from skipvae import runs
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
-from skipvae.callbacks.atomic import atomic_write
 from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.cli.argv import refuse_linked, values_of, with_config_of_run
 from skipvae.cli.quiet import quieten
 from skipvae.component import class_path
 from skipvae.logger import RunLogger
 from skipvae.models import GenerativeModel
+from skipvae.persistence.atomic import atomic_write
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
 from skipvae.yaml_files import load_yaml
 

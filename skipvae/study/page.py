@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from skipvae.callbacks.atomic import atomic_write
+from skipvae.persistence.atomic import atomic_write
 from skipvae.study import formats
 from skipvae.study.findings import findings
 from skipvae.study.plan import Study

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
-from skipvae.callbacks.atomic import atomic_write
+from skipvae.persistence.atomic import atomic_write
 
 try:
     import fcntl

@@ -88,8 +88,8 @@ class Killed(pl.Callback):
 
 def kill_within_writes(killed: Killed) -> None:
     """Places within the writing of a checkpoint: half of it written, all written, and just renamed."""
-    import skipvae.callbacks.atomic as atomic
     import skipvae.callbacks.checkpoints as checkpoints
+    import skipvae.persistence.atomic as atomic
 
     replace, write = Path.replace, atomic.atomic_write
 

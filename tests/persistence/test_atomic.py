@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skipvae.callbacks.atomic import atomic_write
+from skipvae.persistence.atomic import atomic_write
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Data on disk: files that are either complete or as they were before."""
