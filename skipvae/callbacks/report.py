@@ -17,6 +17,7 @@ from rich.table import Table
 from skipvae.callbacks.kl_annealing import CyclicalKLAnnealing, LinearKLAnnealing
 from skipvae.callbacks.verdict import verdict
 from skipvae.component import class_path
+from skipvae.metrics.registry import meanings
 from skipvae.persistence.atomic import atomic_write
 
 
@@ -123,32 +124,16 @@ def describe(model: Any) -> dict[str, Any]:
 
 def table(results: Mapping[str, Any], stage: str, num_importance_samples: int | None = None) -> Table:
     """The results of an evaluation as a table: metric, value and standard error, meaning."""
-    num_examples, num_units = results.get("num_examples", 0), len(results.get("kl_per_dim", []))
-    found = Table(title=f"{stage}: {num_examples:,} examples, nats per example", title_justify="left", box=SIMPLE)
+    found = Table(
+        title=f"{stage}: {results.get('num_examples', 0):,} examples, nats per example",
+        title_justify="left",
+        box=SIMPLE,
+    )
     found.add_column("metric", no_wrap=True)
     found.add_column("value", justify="right", no_wrap=True)
     found.add_column("meaning")
-    meanings = {
-        "elbo": "evidence lower bound, higher is better" if num_units else "log p(x), higher is better",
-        "reconstruction": "log-likelihood of x given z",
-        "kl": "KL(q(z|x) || p(z)): what z costs",
-        "mi": f"mutual information (at most ln N = {results.get('mi_ceiling', math.nan):.2f})",
-        "aggregated_kl": "KL(q(z) || p(z)), all x taken together",
-        "au": f"active units of {num_units} (variance above {results.get('au_threshold', 0):g})",
-        "nll": f"-log p(x) at most ({num_importance_samples} samples of z)" if num_units else "-log p(x)",
-        "true_mi": "mutual information in the process that made the data",
-        "true_nll": "-log p(x) of that process",
-        "ppl": "perplexity per token, lower is better",
-        "amortization_gap": "what the steps of inference add to the encoder's ELBO",
-        "probe_accuracy": f"labels told by a linear probe of the means (guess {results.get('majority_share', 0):.2f})",
-        "knn_accuracy": "the same by the 10 nearest neighbours",
-        "nmi": "labels and clusters of the means: normalised mutual information",
-        "ari": "labels and clusters of the means: adjusted Rand index",
-        "diverged": "examples whose inference went back to its best step",
-    }
-    for name, meaning in meanings.items():
-        if name in results and (name != "diverged" or results[name]):
-            found.add_row(name, _value(results[name], results.get(f"{name}_stderr")), meaning)
+    for key, meaning in meanings(results, num_importance_samples=num_importance_samples):
+        found.add_row(key, _value(results[key], results.get(f"{key}_stderr")), meaning)
     return found
 
 

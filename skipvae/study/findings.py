@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from skipvae.metrics.registry import Metric
 from skipvae.study.plan import Study
-from skipvae.study.table import Cell, Metric, Row, Table, exceeds
+from skipvae.study.table import Cell, Row, Table, exceeds
 
 SKIP = "model.decoder.skip"
 

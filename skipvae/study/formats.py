@@ -9,7 +9,8 @@ import rich.table
 from rich import box
 from rich.text import Text
 
-from skipvae.study.table import SIGNIFICANCE, Cell, Metric, Row, Table
+from skipvae.metrics.registry import Metric
+from skipvae.study.table import SIGNIFICANCE, Cell, Row, Table
 
 
 def header(table: Table) -> list[str]:

@@ -4,50 +4,16 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
 from scipy.stats import ttest_ind_from_stats
 
+from skipvae.metrics.registry import METRICS, Metric
 from skipvae.study.plan import Point, Study
 
 Results = Mapping[str, Any]
 """What metrics.json of a run holds."""
 
-
-class Metric(NamedTuple):
-    """A column of the table.
-
-    Attributes:
-        key: in metrics.json.
-        title: in the table.
-        digits: after the decimal point; more where the spread would else be lost.
-        better: +1 if larger is better, -1 if smaller is, 0 if neither can be said.
-        of_labels: whether it is about what the labels of the data say.
-    """
-
-    key: str
-    title: str
-    digits: int
-    better: int = 0
-    of_labels: bool = False
-
-
-METRICS = (
-    Metric("elbo", "ELBO", 1, better=1),
-    Metric("reconstruction", "recon.", 1),
-    Metric("kl", "KL", 1),
-    Metric("mi", "MI", 2, better=1),
-    Metric("true_mi", "true MI", 2),
-    Metric("au", "AU", 1, better=1),
-    Metric("nll", "NLL", 1, better=-1),
-    Metric("true_nll", "true NLL", 2),
-    Metric("ppl", "PPL", 1, better=-1),
-    Metric("seconds", "seconds", 0),
-    Metric("probe_accuracy", "linear probe", 3, better=1, of_labels=True),
-    Metric("knn_accuracy", "10 neighbours", 3, better=1, of_labels=True),
-    Metric("nmi", "k-means NMI", 3, better=1, of_labels=True),
-    Metric("ari", "k-means ARI", 3, better=1, of_labels=True),
-)
 
 SIGNIFICANCE = 0.05
 """A difference exceeds the seeds' noise if Welch's t test calls it significant at this level."""
@@ -143,7 +109,11 @@ def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
             place = [index.get(point.varied.get(name), -1) for name, index in zip(names, order, strict=True)]
             key = (*place, study.models.index(point.model))
             groups.setdefault(key, []).append((point, results[point.name]))
-    found = [metric for metric in METRICS if any(result.get(metric.key) is not None for result in results.values())]
+    found = [
+        metric
+        for metric in METRICS
+        if metric.title and any(result.get(metric.key) is not None for result in results.values())
+    ]
     rows = [_row(groups[key], found) for key in sorted(groups)]
     metrics = [
         metric._replace(title=_title(metric, list(results.values())), digits=_digits(metric, rows)) for metric in found

@@ -1,0 +1,88 @@
+"""Every metric that is reported: key, title, direction, digits and meaning, for tables of one run and of a study."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+
+class Metric(NamedTuple):
+    """One line of the registry.
+
+    Attributes:
+        key: in the results of an evaluation and in metrics.json; its standard error is `KEY_stderr`.
+        title: column of a study's tables; "" for none.
+        meaning: for the table of one run; other results may be named in braces, such as `{mi_ceiling:.2f}`. "" keeps it
+            out of that table.
+        digits: after the decimal point, in a study's tables; more where the spread would else be lost.
+        better: +1 if larger is better, -1 if smaller is, 0 if neither can be said.
+        of_labels: whether it is about the labels of the data; these have a table of their own in studies.
+        unless_zero: whether a zero goes without saying.
+        without_z: meaning for a model without latent variables, where it differs.
+    """
+
+    key: str
+    title: str
+    meaning: str
+    digits: int = 3
+    better: int = 0
+    of_labels: bool = False
+    unless_zero: bool = False
+    without_z: str = ""
+
+
+METRICS = (
+    Metric("elbo", "ELBO", "evidence lower bound, higher is better", 1, +1, without_z="log p(x), higher is better"),
+    Metric("reconstruction", "recon.", "log-likelihood of x given z", 1),
+    Metric("kl", "KL", "KL(q(z|x) || p(z)): what z costs", 1),
+    Metric("mi", "MI", "mutual information (at most ln N = {mi_ceiling:.2f})", 2, +1),
+    Metric("aggregated_kl", "", "KL(q(z) || p(z)), all x taken together"),
+    Metric("true_mi", "true MI", "mutual information in the process that made the data", 2),
+    Metric("au", "AU", "active units of {num_units} (variance above {au_threshold:g})", 1, +1),
+    Metric("nll", "NLL", "-log p(x) at most ({num_importance_samples} samples of z)", 1, -1, without_z="-log p(x)"),
+    Metric("true_nll", "true NLL", "-log p(x) of the process that made the data", 2),
+    Metric("ppl", "PPL", "perplexity per token, lower is better", 1, -1),
+    Metric("amortization_gap", "", "what the steps of inference add to the encoder's ELBO"),
+    Metric("diverged", "", "examples whose inference went back to its best step", unless_zero=True),
+    Metric("seconds", "seconds", "", 0),
+    Metric(
+        "probe_accuracy",
+        "linear probe",
+        "labels predicted from the posterior means by a linear probe (majority class {majority_share:.2f})",
+        better=+1,
+        of_labels=True,
+    ),
+    Metric("knn_accuracy", "10 neighbours", "the same by the 10 nearest neighbours", better=+1, of_labels=True),
+    Metric(
+        "nmi",
+        "k-means NMI",
+        "labels and clusters of the means: normalised mutual information",
+        better=+1,
+        of_labels=True,
+    ),
+    Metric("ari", "k-means ARI", "labels and clusters of the means: adjusted Rand index", better=+1, of_labels=True),
+)
+"""In the order of the tables."""
+
+
+class _Known(dict[str, Any]):
+    def __missing__(self, key: str) -> float:
+        return math.nan
+
+
+def meanings(results: Mapping[str, Any], **more: Any) -> Iterator[tuple[str, str]]:
+    """Key and meaning of each metric that the results of an evaluation hold and that has something to say.
+
+    Args:
+        results: of an evaluation.
+        **more: what else meanings name, such as `num_importance_samples`.
+
+    Example:
+        >>> list(meanings({"elbo": -80.0, "diverged": 0}))
+        [('elbo', 'log p(x), higher is better')]
+    """
+    num_units = len(results.get("kl_per_dim", []))
+    known = _Known(results, num_units=num_units, **more)
+    for metric in METRICS:
+        if metric.meaning and metric.key in results and (results[metric.key] or not metric.unless_zero):
+            meaning = metric.without_z if metric.without_z and not num_units else metric.meaning
+            yield metric.key, meaning.format_map(known)
