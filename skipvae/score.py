@@ -4,19 +4,20 @@ Inference by gradient steps needs the former at every step; an encoder that lear
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from skipvae.decoders.base import Decoder
+from skipvae.evaluation_mode import evaluation_mode
 
 Gradient = Literal["exact", "finite_difference", "none"]
 
 
 class LogLikelihood:
-    """z -> log p(x|z) of a batch: the same function at every call, with one dropout mask and one precision.
+    """z -> log p(x|z) of a batch: the same function at every call, with one mode, one dropout mask and one precision.
 
     Args:
         decoder: log p(x|z).
@@ -30,7 +31,9 @@ class LogLikelihood:
     def __call__(self, z: Tensor) -> Tensor:
         """log p(x|z) in nats, (B,), for z (B, K)."""
         if self.seed is None:
-            return self.decoder(self.x, z)  # type: ignore[no-any-return]
+            # A backward pass may come after an evaluation has ended, when the decoder is in training mode again.
+            with evaluation_mode(self.decoder) if self.decoder.training else nullcontext():
+                return self.decoder(self.x, z)  # type: ignore[no-any-return]
         with seeded(self.seed, z.device):
             return self.decoder(self.x, z)  # type: ignore[no-any-return]
 

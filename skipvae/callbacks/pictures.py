@@ -12,6 +12,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from skipvae.evaluation_mode import evaluation_mode
+
 
 class Pictures(Callback, ABC):
     """Draws for TensorBoard after validations and at the end of training, in the first process only.
@@ -96,14 +98,8 @@ def _draws(trainer: Trainer) -> bool:
 @contextmanager
 def aside(trainer: Trainer, pl_module: LightningModule, seed: int = 0) -> Iterator[None]:
     """Evaluation mode, no gradients, and random numbers of its own: what happens inside leaves training untouched."""
-    modes = [(module, module.training) for module in pl_module.modules()]
     devices = [pl_module.device] if pl_module.device.type == "cuda" else []
     forked = torch.random.fork_rng(devices, device_type="cuda")
-    with forked, trainer.precision_plugin.forward_context(), torch.no_grad():
+    with forked, trainer.precision_plugin.forward_context(), torch.no_grad(), evaluation_mode(pl_module):
         torch.manual_seed(seed)
-        pl_module.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        yield

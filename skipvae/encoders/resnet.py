@@ -40,7 +40,7 @@ class ResNetEncoder(Encoder):
     """Residual blocks, each followed by a 2 x 2 convolution of stride 2, then linear to mean and log-variance.
 
     The authors' image encoder: three blocks of 64 channels, 28 -> 14 -> 7 -> 3. Batch norm makes the posterior of an
-    image depend on its batch while training; call `eval()` before you compare posteriors.
+    image depend on its batch in training; `VAE.infer` is free of it in any mode.
 
     Args:
         latent_dim: size K of z.

@@ -7,6 +7,7 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from skipvae.decoders.base import Decoder
+from skipvae.evaluation_mode import in_evaluation_mode
 from skipvae.models.base import GenerativeModel
 from skipvae.models.evaluation import LikelihoodEvaluation
 
@@ -52,20 +53,22 @@ class Autoregressive(GenerativeModel):
         """The decoder."""
         return [self.decoder]
 
+    @in_evaluation_mode
     def log_likelihood(self, x: Tensor) -> Tensor:
-        """log p(x) in nats, (B,)."""
+        """log p(x) in nats, (B,), without dropout, whatever the mode; training takes `loss`."""
         return self.decoder(x, None)  # type: ignore[no-any-return]
 
     forward = log_likelihood
 
     @torch.no_grad()
+    @in_evaluation_mode
     def sample(self, n: int, **options: Any) -> Tensor:
         """n draws x ~ p(x)."""
         return self.decoder.sample(None, num_samples=n, **options)
 
     def loss(self, x: Tensor) -> dict[str, Tensor]:
         """See `GenerativeModel.loss`."""
-        log_likelihood = self.log_likelihood(x).mean()
+        log_likelihood = self.decoder(x, None).mean()
         return {"loss": -log_likelihood, "reconstruction": log_likelihood}
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from skipvae.decoders.base import Decoder
 from skipvae.encoders.base import Encoder
+from skipvae.evaluation_mode import in_evaluation_mode
 from skipvae.inference import Amortized, Inference, Inferred, Optimized
 from skipvae.models.base import GenerativeModel
 from skipvae.models.evaluation import Evaluation
@@ -96,14 +97,15 @@ class VAE(GenerativeModel):
         """The size K of z."""
         return self.decoder.latent_dim
 
-    # -- what people call -------------------------------------------------------------------------------------------
+    # -- public: without dropout and batch statistics, whatever the mode, which stays as it is ----------------------
 
+    @in_evaluation_mode
     def infer(self, x: Tensor, beta: float = 1.0) -> DiagonalGaussian:
         """The posterior q(z|x) that inference ends with, parameters (B, K).
 
         Args:
             x: (B, ...).
-            beta: weight of the KL in what inference maximises; differs from 1 only inside training.
+            beta: weight of the KL in what inference maximises.
         """
         return self._inferred(x, beta).posterior
 
@@ -112,16 +114,22 @@ class VAE(GenerativeModel):
     def _inferred(self, x: Tensor, beta: float = 1.0) -> Inferred:
         return self.inference(self.encoder, self.decoder, x, beta)  # type: ignore[no-any-return]
 
+    @in_evaluation_mode
     def elbo(self, x: Tensor) -> Elbo:
-        """The terms of the ELBO by one sample of z, nats per example: `.elbo`, `.reconstruction`, `.kl`, all (B,)."""
+        """The terms of the ELBO by one sample of z, nats per example: `.elbo`, `.reconstruction`, `.kl`, all (B,).
+
+        For evaluation, with gradients where they are enabled; training takes `loss`.
+        """
         return elbo(self.decoder, x, self.infer(x))
 
     @torch.no_grad()
+    @in_evaluation_mode
     def log_likelihood(self, x: Tensor, num_samples: int = 100, chunk_size: int = 1024) -> Tensor:
         """The importance-weighted lower bound of log p(x) in nats, (B,) float64 (Burda et al. 2016)."""
         return importance_weighted_log_likelihood(self.decoder, x, self.infer(x), num_samples, chunk_size)
 
     @torch.no_grad()
+    @in_evaluation_mode
     def sample(self, n: int, **options: Any) -> Tensor:
         """n draws x ~ p(x|z), z ~ N(0, I)."""
         return self.decoder.sample(self.sample_prior(n), **options)
@@ -131,6 +139,7 @@ class VAE(GenerativeModel):
         return torch.randn(n, self.latent_dim, device=self.device).type(self.dtype)
 
     @torch.no_grad()
+    @in_evaluation_mode
     def reconstruct(self, x: Tensor, **options: Any) -> Tensor:
         """What the decoder makes of the posterior mean of x: mean images where they have a closed form, else a draw.
 
@@ -142,6 +151,7 @@ class VAE(GenerativeModel):
         return preview(self.infer(x).mean, **options)  # type: ignore[no-any-return]
 
     @torch.no_grad()
+    @in_evaluation_mode
     def interpolate(self, x0: Tensor, x1: Tensor, steps: int = 8, **options: Any) -> Tensor:
         """Decodes `steps` points on the line between the posterior means of x0 and x1, both (B, ...), as `reconstruct`.
 
