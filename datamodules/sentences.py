@@ -6,12 +6,13 @@ from typing import Literal, NamedTuple
 
 import torch
 from pytorch_lightning import LightningDataModule
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from datamodules.batches import InMemoryLoader, TrainingLoader
 from datamodules.buckets import LengthBuckets
 from datamodules.lines import Lines
+from datamodules.text_facts import NOTABLE, text_facts, warn_of_unknown_words
 from datamodules.vocabulary import PAD, Vocabulary
 
 
@@ -49,7 +50,9 @@ class SentenceDataModule(LightningDataModule):
         tokenization: word (what stands between spaces) or bpe (byte pairs).
         lowercase: Whether capitals count as small letters.
         split_punctuation: Whether punctuation marks are words of their own; byte pairs part them anyway.
-        max_length: Words of the longest sentence; longer ones are left out, counted and reported.
+        max_length: Words of the longest sentence (byte pairs, where these are the tokens).
+        too_long: Longer ones are left out (drop), or only their beginning is read, as if it were the whole (truncate);
+            either is counted and reported.
         batch_size: Most training sentences per process and step; null leaves it to max_tokens.
         max_tokens: Most tokens, pads included, of a batch; null leaves it to batch_size.
         exact_length: Whether the sentences of a batch are all equally long (the authors' batches).
@@ -59,6 +62,7 @@ class SentenceDataModule(LightningDataModule):
 
     Attributes:
         label_names: The labels by their numbers.
+        split_facts: By split, what is known of its text, see `datamodules.text_facts`; there after `setup`.
 
     Raises:
         ValueError: If an argument is outside its range, or the text cannot be used; says why and where.
@@ -67,6 +71,8 @@ class SentenceDataModule(LightningDataModule):
 
     unknown = "<unk>"
     """How the corpus itself writes an unknown word."""
+    has_text = True
+    """Whether people wrote it, so that its words and characters are worth counting."""
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class SentenceDataModule(LightningDataModule):
         lowercase: bool = False,
         split_punctuation: bool = False,
         max_length: int = 200,
+        too_long: Literal["drop", "truncate"] = "drop",
         batch_size: int | None = 32,
         max_tokens: int | None = None,
         exact_length: bool = False,
@@ -95,12 +102,16 @@ class SentenceDataModule(LightningDataModule):
                 raise ValueError(f"{name}={size} must be at least 1")
         if batch_size is None and max_tokens is None:
             raise ValueError("batches need a limit: give batch_size, max_tokens, or both")
+        if too_long not in ("drop", "truncate"):
+            raise ValueError(f"too_long={too_long!r} must be drop or truncate")
         self.max_vocab_size, self.vocab_file, self.tokenization = vocab_size, vocab_file, tokenization
         self.lowercase, self.split_punctuation = lowercase, split_punctuation
-        self.max_length, self.batch_size, self.max_tokens = max_length, batch_size, max_tokens
+        self.max_length, self.too_long = max_length, too_long
+        self.batch_size, self.max_tokens = batch_size, max_tokens
         self.exact_length, self.eval_batch_size = exact_length, eval_batch_size
         self.train_size, self.seed = train_size, seed
         self.label_names: list[str] = []
+        self.split_facts: dict[str, dict[str, float]] = {}
 
     def read(self) -> tuple[Lines, Lines, Lines]:
         """The texts for training, validation and test, from files that are there by now. Runs on every process."""
@@ -137,6 +148,8 @@ class SentenceDataModule(LightningDataModule):
             name: self._encode(name, lines) for name, lines in zip(("train", "val", "test"), self._lines, strict=True)
         }
         del self._lines
+        full = self.vocab_file is None and self.vocab_size == self.max_vocab_size
+        warn_of_unknown_words(self.split_facts, self.vocabulary, full)
         return splits
 
     @cached_property
@@ -153,26 +166,50 @@ class SentenceDataModule(LightningDataModule):
         return train, val, test
 
     def _encode(self, name: str, lines: Lines) -> Sentences:
-        vocabulary = self.vocabulary
-        try:
-            tokens, lengths = vocabulary.encode(lines.texts, lines.places)
-        except ValueError as error:
-            raise ValueError(f"{name} split: {error}") from error
+        tokens, lengths = self._token_ids(name, lines)
+        too_long = lengths > self.max_length + 2
+        if too_long.any():
+            lines = self._shortened(name, lines, too_long)
+            tokens, lengths = self._token_ids(name, lines)
+        shortened = "truncated_fraction" if self.too_long == "truncate" else "dropped_fraction"
+        self.split_facts[name] = {"num_examples": len(lengths), shortened: int(too_long.sum()) / len(too_long)}
+        if self.has_text:
+            self.split_facts[name] |= text_facts(lines.texts, tokens)
         numbers = {label: number for number, label in enumerate(self.label_names)}
         labels = (
             torch.full_like(lengths, -1) if lines.labels is None else torch.tensor([numbers[i] for i in lines.labels])
         )
-        short = lengths <= self.max_length + 2
-        if not short.all():
-            rank_zero_info(
-                f"{name} split: {int((~short).sum())} of {len(short)} sentences are longer than max_length="
-                f"{self.max_length} and left out"
-            )
-            if not short.any():
-                raise ValueError(f"{name} split: no sentence has at most max_length={self.max_length} words: raise it")
-        starts = lengths.cumsum(0) - lengths
         ids = torch.arange(len(lengths)) if lines.places is None else lines.places
-        return Sentences(tokens, starts[short], lengths[short], labels[short], ids[short])
+        return Sentences(tokens, lengths.cumsum(0) - lengths, lengths, labels, ids)
+
+    def _token_ids(self, name: str, lines: Lines) -> tuple[Tensor, Tensor]:
+        try:
+            return self.vocabulary.encode(lines.texts, lines.places)
+        except ValueError as error:
+            raise ValueError(f"{name} split: {error}") from error
+
+    def _shortened(self, name: str, lines: Lines, too_long: Tensor) -> Lines:
+        """The lines without those that are too long, or with only their beginnings; too_long is bool (N,)."""
+        number = int(too_long.sum())
+        report = rank_zero_warn if number > NOTABLE * len(too_long) else rank_zero_info
+        report(
+            f"{name} split: {number} of {len(too_long)} sentences are longer than max_length={self.max_length} and "
+            f"{'cut there' if self.too_long == 'truncate' else 'left out'} ({number / len(too_long):.1%})"
+            f"{'' if self.too_long == 'truncate' else '; too_long=truncate would keep their beginnings'}"
+        )
+        if self.too_long == "drop":
+            if too_long.all():
+                raise ValueError(
+                    f"{name} split: no sentence has at most max_length={self.max_length} words: raise it, or set "
+                    "too_long to truncate"
+                )
+            return lines.take((~too_long).nonzero().squeeze(1))
+        texts = list(lines.texts)
+        rows = too_long.nonzero().squeeze(1).tolist()
+        shortened = self.vocabulary.truncate([texts[row] for row in rows], self.max_length)
+        for row, text in zip(rows, shortened, strict=True):
+            texts[row] = text
+        return lines._replace(texts=texts)
 
     # -- batches ----------------------------------------------------------------------------------------------------
 

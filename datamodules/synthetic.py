@@ -157,6 +157,8 @@ class LSTMCorpusDataModule(SentenceDataModule):
         (torch.Size([32, 12]), 50, ['mi', 'mi_stderr', 'nll'])
     """
 
+    has_text = False
+
     def __init__(
         self,
         vocab_size: int = 1000,

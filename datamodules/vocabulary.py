@@ -136,6 +136,26 @@ class Vocabulary:
             )
         return flat, torch.tensor(lengths)
 
+    def truncate(self, texts: Sequence[str], max_length: int) -> list[str]:
+        """The longest beginning of each text that has at most max_length tokens, as it is written.
+
+        Example:
+            >>> Vocabulary.build(["the cat"]).truncate(["The cat, the dog"], 2)
+            ['The cat,']
+        """
+        shortened = list(texts)
+        rows = list(range(len(texts)))
+        while rows:  # cut within a word, a text may fall into other and more byte pairs than before: cut it again
+            encodings = self._tokenizer.encode_batch([shortened[row] for row in rows])
+            long = [
+                (row, encoding) for row, encoding in zip(rows, encodings, strict=True) if len(encoding) > max_length
+            ]
+            for row, encoding in long:
+                first_beyond, _ = encoding.offsets[max_length]
+                shortened[row] = shortened[row][:first_beyond].rstrip()
+            rows = [row for row, _ in long]
+        return shortened
+
     def _ids(self, lines: Sequence[str]) -> Iterator[list[int]]:
         if isinstance(self._tokenizer.model, models.WordLevel):  # ten times faster: each word is looked at once
             words = list({word for line in lines for word in line.split()})

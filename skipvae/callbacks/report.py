@@ -91,6 +91,7 @@ class Report(Callback):
             "seed": None if seed is None else int(seed),
             "checkpoint": None if checkpoint is None else str(checkpoint),
             "data": class_path(type(data)) if (data := getattr(trainer, "datamodule", None)) is not None else None,
+            "split_facts": getattr(data, "split_facts", None),
             "seconds": seconds,
             "fit_seconds": self._fit_seconds,
             **self._settings,

@@ -23,7 +23,7 @@ from skipvae.checkpoint import (
 )
 from skipvae.component import Component, build
 from skipvae.decoders.base import Decoder
-from skipvae.models.evaluation import LikelihoodEvaluation
+from skipvae.models.evaluation import LikelihoodEvaluation, with_facts
 from skipvae.models.seeded import SeededModule
 from skipvae.models.terms import LossTerms, check_weights
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
@@ -36,7 +36,7 @@ class GenerativeModel(Component, SeededModule):
     `evaluation`, and offer a `decoder`.
     """
 
-    logged: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl", "mi", "au", "nll", "ppl")
+    logged: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl", "mi", "au", "nll", "ppl", "bits_per_byte")
     """The results that go to the loggers, as val/... and test/..."""
     not_in_spec: ClassVar[frozenset[str]] = frozenset(
         {"optimizer", "lr_scheduler", "num_importance_samples", "compile"}
@@ -224,7 +224,8 @@ class GenerativeModel(Component, SeededModule):
         self._report("test", {})
 
     def _report(self, stage: str, prog_bar: dict[str, bool]) -> None:
-        self.results = self.evaluation.compute()
+        data = getattr(self.trainer, "datamodule", None)
+        self.results = with_facts(self.evaluation.compute(), getattr(data, "split_facts", {}).get(stage, {}))
         self.evaluation.reset()
         for name in self.logged:
             if name in self.results:

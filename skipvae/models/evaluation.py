@@ -1,6 +1,7 @@
 """What an evaluation measures over a split, in one place."""
 
-from math import exp
+from collections.abc import Mapping
+from math import exp, log
 from typing import Any
 
 from torch import Tensor, nn
@@ -8,6 +9,38 @@ from torch import Tensor, nn
 from skipvae.metrics import ActiveUnits, DatasetMean, KLPerDimension, MutualInformation, Representation
 from skipvae.objective import Elbo
 from skipvae.posterior import DiagonalGaussian
+
+
+def with_facts(results: dict[str, Any], facts: Mapping[str, float]) -> dict[str, Any]:
+    """Results, with the facts of the split beside them, and per word, character and byte where these say its sizes.
+
+    The nats are those of everything that the model predicts, the end of each sentence included. An unknown word costs
+    no more than its symbol, so the numbers compare vocabularies where few words are unknown, and where the same
+    sentences were left out or cut.
+
+    Args:
+        results: of an evaluation: `elbo`, `nll` where log p(x) is known better, and `num_examples`.
+        facts: an entry of the data module's `split_facts`: means over its `num_examples` examples; for text among
+            them `words_per_example`, `characters_per_example` and `bytes_per_example`, the end of a sentence counted
+            as one. If another number of examples was evaluated, as with limit_test_batches, the facts are not about
+            these, and nothing is added.
+
+    Example:
+        >>> sizes = {"words_per_example": 10.0, "characters_per_example": 50.0, "bytes_per_example": 50.0}
+        >>> with_facts({"elbo": -40.0, "num_examples": 2}, {"num_examples": 2, **sizes})["nats_per_word"]
+        4.0
+        >>> with_facts({"elbo": -40.0, "num_examples": 1}, {"num_examples": 2, **sizes})
+        {'elbo': -40.0, 'num_examples': 1}
+    """
+    if facts.get("num_examples") != results.get("num_examples"):
+        return results
+    results = {**results, **facts}
+    if "words_per_example" in facts:
+        nll = results.get("nll", -results["elbo"])
+        results["nats_per_word"] = nll / facts["words_per_example"]
+        results["nats_per_character"] = nll / facts["characters_per_example"]
+        results["bits_per_byte"] = nll / facts["bytes_per_example"] / log(2)
+    return results
 
 
 class LikelihoodEvaluation(nn.Module):

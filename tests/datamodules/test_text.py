@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import logging
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -241,3 +242,50 @@ def test_labels_that_are_equal_numbers_keep_one_order(corpus):
     data = TextDataModule(corpus([f"{('1', '01', '2')[i % 3]}\t{line}" for i, line in enumerate(LINES)]), labelled=True)
     data.setup()
     assert data.label_names == ["01", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "unknown"),
+    [({"vocab_size": 6}, 2 / 6), ({"tokenization": "bpe"}, 0), ({"split_punctuation": True}, 0)],
+)
+def test_the_size_of_the_text_does_not_depend_on_its_tokens(corpus, options, unknown):
+    text = ["the  Katze,", "the müde", "hm hm"]
+    file = corpus(text)
+    data = TextDataModule(file, val=file, test=file, **options)
+    data.setup()
+    facts = data.split_facts["test"]
+    assert facts["num_examples"] == 3
+    assert facts["words_per_example"] == (3 + 3 + 3) / 3
+    assert facts["characters_per_example"] == (12 + 9 + 6) / 3
+    assert facts["bytes_per_example"] == len(Path(file).read_bytes()) / 3
+    assert facts["unk_fraction"] == pytest.approx(unknown)
+
+
+def test_many_unknown_words_are_warned_of(corpus):
+    chinese = [f"今天天气{'很' * (i % 5)}好{i}" for i in range(60)]
+    data = TextDataModule(corpus(chinese), max_length=50)
+    with pytest.warns(UserWarning, match=r"unknown words: train 0\.0%, val 100\.0%, .* set tokenization to bpe"):
+        data.setup()
+    with warnings.catch_warnings(action="error"):
+        TextDataModule(corpus(chinese), max_length=50, tokenization="bpe").setup()
+
+
+@pytest.mark.parametrize("tokenization", ["word", "bpe"])
+def test_too_long_sentences_are_cut_where_that_is_asked_for(corpus, tokenization):
+    text = [f"{i} {'日本😀 sehr ' * (i % 3)}end" for i in range(30)]
+    file = corpus(text)
+    options = {"val": file, "test": file, "max_length": 3, "vocab_size": 300, "tokenization": tokenization}
+    data = TextDataModule(file, **options, too_long="truncate")
+    with pytest.warns(UserWarning, match=r"train split: 20 of 30 sentences are longer than max_length=3 and cut"):
+        data.setup()
+    whole = TextDataModule(file, **{**options, "max_length": 99})
+    whole.setup()
+    assert whole.split_facts["test"]["dropped_fraction"] == 0
+    long = int((whole.splits["test"].lengths > 5).sum())
+    assert data.split_facts["test"]["truncated_fraction"] == long / 30 > 0
+    for tokens, _, ids in data.predict_dataloader():
+        assert tokens.shape[1] <= 5
+        for row, number in zip(tokens.tolist(), ids.tolist(), strict=True):
+            kept = data.vocabulary.decode(row)
+            assert "\ufffd" not in kept  # no half characters
+            assert text[number].startswith(kept)
