@@ -13,6 +13,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.optim import Optimizer
 
 from skipvae.component import Spec
+from skipvae.persistence.migration import upgrade
 
 SPEC_KEY = "skipvae"
 """Where a checkpoint keeps the description of its model."""
@@ -49,6 +50,7 @@ def read_checkpoint(path: str | Path | IO[bytes], map_location: Any = "cpu") -> 
         raise ValueError(f"{path} is not a checkpoint of a Lightning module: its state_dict holds more than tensors")
     if sum(weight.nbytes for weight in weights.values()) > size:  # views that repeat what is there, to fill the memory
         raise ValueError(broken)
+    upgrade(content.get(SPEC_KEY), weights)
     return content
 
 

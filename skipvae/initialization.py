@@ -1,15 +1,33 @@
-"""How weights start."""
+"""Initialisation of weights."""
+
+from typing import Literal, TypeAlias
 
 from torch import nn
 
+Init: TypeAlias = Literal["default", "he"]
+"""`default`: PyTorch's, U(-1/sqrt(fan_in), 1/sqrt(fan_in)); `he`: He et al. (2015) for the weights of linear layers."""
+
+
+def initialize(module: nn.Module, init: Init) -> None:
+    """Applies a named initialisation to a module that PyTorch has just made.
+
+    Raises:
+        ValueError: if there is no initialisation of this name.
+    """
+    if init not in ("default", "he"):
+        raise ValueError(f"init is {init!r}: choose default (PyTorch's, the authors' for the MLP) or he")
+    if init == "he":
+        he_normal(module)
+
 
 def he_normal(module: nn.Module) -> None:
-    """He et al. (2015) initialisation of every linear layer in `module`, biases zero, as in the authors' settings."""
+    """N(0, 2 / fan_in) for the weights of every linear layer in `module` (He et al. 2015); biases stay as they are.
+
+    The authors' initialisation of the linear maps in the ResNet encoder and the PixelCNN decoder.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             nn.init.kaiming_normal_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
 
 
 def uniform(module: nn.Module, bound: float) -> None:

@@ -18,22 +18,23 @@ from torch import Tensor, nn
 
 
 class SkipLinear(nn.Module):
-    """`W_h h + b + W_z z`: a linear layer that z reaches directly.
+    """`W_h h + b [+ W_z z + b_z]`: a linear layer that z reaches directly.
 
     Args:
         in_features: size of h.
         out_features: size of the result.
         latent_dim: size of z, or 0 for a layer without a skip.
+        latent_bias: whether the skip has a bias b_z of its own, which is redundant but published for the MLP.
 
     Example:
         >>> SkipLinear(8, 4, latent_dim=2)(torch.zeros(3, 5, 8), torch.zeros(3, 2)).shape
         torch.Size([3, 5, 4])
     """
 
-    def __init__(self, in_features: int, out_features: int, latent_dim: int) -> None:
+    def __init__(self, in_features: int, out_features: int, latent_dim: int, latent_bias: bool = False) -> None:
         super().__init__()
         self.hidden = nn.Linear(in_features, out_features)
-        self.latent = nn.Linear(latent_dim, out_features, bias=False) if latent_dim else None
+        self.latent = nn.Linear(latent_dim, out_features, bias=latent_bias) if latent_dim else None
 
     def forward(self, h: Tensor, z: Tensor | None) -> Tensor:
         """Maps h (B, ..., in_features) and z (B, latent_dim) to (B, ..., out_features)."""
@@ -41,7 +42,8 @@ class SkipLinear(nn.Module):
             return self.hidden(h)  # type: ignore[no-any-return]
         assert z is not None
         # z's part is computed once per example, also when h has a time axis, and takes the bias along.
-        base = F.linear(z, self.latent.weight, self.hidden.bias)  # (B, out_features)
+        bias = self.hidden.bias if self.latent.bias is None else self.hidden.bias + self.latent.bias
+        base = F.linear(z, self.latent.weight, bias)  # (B, out_features)
         if h.dim() == 2:
             return torch.addmm(base, h, self.hidden.weight.t())
         return F.linear(h, self.hidden.weight) + base.view(len(z), *[1] * (h.dim() - 2), -1)

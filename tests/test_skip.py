@@ -5,14 +5,15 @@ from torch import nn
 from skipvae.skip import LatentMaps, SkipLinear
 
 
+@pytest.mark.parametrize("latent_bias", [False, True])
 @pytest.mark.parametrize("shape", [(3, 8), (3, 5, 8), (3, 2, 5, 8)])
-def test_skip_is_one_linear_layer_of_hidden_and_latent_side_by_side(shape):
+def test_skip_is_one_linear_layer_of_hidden_and_latent_side_by_side(shape, latent_bias):
     torch.manual_seed(0)
-    layer = SkipLinear(8, 4, latent_dim=2).double()
+    layer = SkipLinear(8, 4, latent_dim=2, latent_bias=latent_bias).double()
     h, z = torch.randn(shape, dtype=torch.double), torch.randn(3, 2, dtype=torch.double)
     joint = nn.Linear(10, 4).double()
     joint.weight.data = torch.cat([layer.hidden.weight, layer.latent.weight], 1).detach()
-    joint.bias.data = layer.hidden.bias.detach()
+    joint.bias.data = layer.hidden.bias.detach() + (layer.latent.bias.detach() if latent_bias else 0.0)
     z_everywhere = z.view(3, *[1] * (len(shape) - 2), 2).expand(*shape[:-1], 2)
     torch.testing.assert_close(layer(h, z), joint(torch.cat([h, z_everywhere], -1)))
 

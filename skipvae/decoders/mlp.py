@@ -7,31 +7,35 @@ import torch
 from torch import Tensor, nn
 
 from skipvae.decoders.base import ImageDecoder
-from skipvae.initialization import he_normal
+from skipvae.initialization import Init, initialize
 from skipvae.shapes import image_size
 from skipvae.skip import SkipLinear
 
 
 class MLPDecoder(ImageDecoder):
-    """h(0) = W z + b; h(l) = relu(W_l h(l-1) + b_l [+ V_l z]), l = 1..L; logits = W h(L) + b [+ V z].
+    """h(0) = W z + b; h(l) = relu(W_h h(l-1) + b_h [+ W_z z + b_z]), l = 1..L; logits = W h(L) + b.
 
-    The brackets are the generative skip (Dieng et al. 2019, section 3); `skip` switches them and nothing else.
+        The bracket is the generative skip (Dieng et al. 2019, section 3), with weights of its own in each layer; `skip`
+        switches it and nothing else. The network, its initialisation and the redundant b_z are those of the authors'
+        published code, in which z does not reach the output layer.
 
-    Args:
-        latent_dim: size K of z.
-        image_shape: (C, H, W).
-        hidden_dim: units in each hidden layer.
-        num_layers: number L of hidden layers after the first linear map.
-        skip: whether z reaches every layer.
+        Args:
+            latent_dim: size K of z.
+            image_shape: (C, H, W).
+            hidden_dim: units in each hidden layer.
+            num_layers: number L of hidden layers after the first linear map.
+            skip: whether z reaches every hidden layer.
+            output_skip: whether z reaches the output layer too, where `skip` is on: logits = W h(L) + b + W_z z.
+            init: `default`, PyTorch's as in the authors' code, or `he` (He et al. 2015).
 
-    Raises:
-        ValueError: if latent_dim is 0: pixels that are independent without z are no model of images; if num_layers is
-            negative.
+        Raises:
+            ValueError: if latent_dim is 0: pixels that are independent without z are no model of images; if num_layers
+            is negative, output_skip is asked for without skip, or there is no such init.
 
     Example:
-        >>> decoder = MLPDecoder(latent_dim=2, hidden_dim=8, skip=True)
-        >>> decoder.sample(torch.zeros(3, 2)).shape
-        torch.Size([3, 1, 28, 28])
+            >>> decoder = MLPDecoder(latent_dim=2, hidden_dim=8, skip=True)
+            >>> decoder.sample(torch.zeros(3, 2)).shape
+            torch.Size([3, 1, 28, 28])
     """
 
     def __init__(
@@ -41,19 +45,25 @@ class MLPDecoder(ImageDecoder):
         hidden_dim: int = 1024,
         num_layers: int = 2,
         skip: bool = False,
+        output_skip: bool = False,
+        init: Init = "default",
     ) -> None:
         super().__init__()
         if latent_dim < 1:
             raise ValueError("MLPDecoder needs latent_dim >= 1; for a model without z take an autoregressive decoder")
         if num_layers < 0:
             raise ValueError(f"num_layers is {num_layers}: take 0 or more hidden layers after the first linear map")
+        if output_skip and not skip:
+            raise ValueError("output_skip=true needs skip=true: it extends the skips to the output layer")
         self.latent_dim, self.skip = latent_dim, skip
         self.image_shape = image_size(image_shape)
         skip_dim = latent_dim if skip else 0
         self.input = nn.Linear(latent_dim, hidden_dim)
-        self.hidden = nn.ModuleList(SkipLinear(hidden_dim, hidden_dim, skip_dim) for _ in range(num_layers))
-        self.output = SkipLinear(hidden_dim, prod(self.image_shape), skip_dim)
-        he_normal(self)
+        self.hidden = nn.ModuleList(
+            SkipLinear(hidden_dim, hidden_dim, skip_dim, latent_bias=True) for _ in range(num_layers)
+        )
+        self.output = SkipLinear(hidden_dim, prod(self.image_shape), latent_dim if output_skip else 0)
+        initialize(self, init)
 
     def logits(self, x: Tensor | None, z: Tensor | None) -> Tensor:
         """The log-odds of each pixel, (B, C, H, W); they do not depend on x."""

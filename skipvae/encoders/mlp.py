@@ -6,7 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from skipvae.encoders.base import Encoder
-from skipvae.initialization import he_normal
+from skipvae.initialization import Init, initialize
 from skipvae.posterior import DiagonalGaussian
 from skipvae.shapes import check_image_shape, image_size
 
@@ -19,9 +19,10 @@ class MLPEncoder(Encoder):
         image_shape: (C, H, W).
         hidden_dim: units in each hidden layer.
         num_layers: number of hidden layers.
+        init: `default`, PyTorch's as in the authors' code, or `he` (He et al. 2015).
 
     Raises:
-        ValueError: if num_layers is negative.
+        ValueError: if num_layers is negative, or there is no such initialisation.
 
     Example:
         >>> import torch
@@ -35,6 +36,7 @@ class MLPEncoder(Encoder):
         image_shape: Sequence[int] = (1, 28, 28),
         hidden_dim: int = 1024,
         num_layers: int = 2,
+        init: Init = "default",
     ) -> None:
         super().__init__()
         if num_layers < 0:
@@ -47,7 +49,7 @@ class MLPEncoder(Encoder):
             layers += [nn.Linear(width, hidden_dim), nn.ReLU()]
             width = hidden_dim
         self.layers = nn.Sequential(*layers, nn.Linear(width, 2 * latent_dim))
-        he_normal(self)
+        initialize(self, init)
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
         """Maps x (B, C, H, W) to q(z|x) with parameters (B, K)."""

@@ -26,6 +26,7 @@ from skipvae.decoders.base import Decoder
 from skipvae.models.evaluation import LikelihoodEvaluation, with_facts
 from skipvae.models.seeded import SeededModule
 from skipvae.models.terms import LossTerms, check_weights
+from skipvae.persistence.migration import VERSION, upgrade
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
 
 
@@ -239,7 +240,7 @@ class GenerativeModel(Component, SeededModule):
         """Adds the description of the model; refuses to save one whose loss or weights are no numbers."""
         self._check_finite()
         check_weights(self.named_parameters(), self.global_step)
-        checkpoint[SPEC_KEY] = {"model": self.spec, "terms": self._terms.state_dict()}
+        checkpoint[SPEC_KEY] = {"version": VERSION, "model": self.spec, "terms": self._terms.state_dict()}
         if self.vocabulary is not None:
             checkpoint[SPEC_KEY]["vocabulary"] = self.vocabulary
 
@@ -249,6 +250,7 @@ class GenerativeModel(Component, SeededModule):
         Raises:
             ValueError: if the weights in the checkpoint are not those of this model, or its vocabulary is another.
         """
+        upgrade(checkpoint.get(SPEC_KEY), checkpoint["state_dict"])
         saved = vocabulary_in(checkpoint)
         check_same_vocabulary(saved, self.vocabulary)
         self.vocabulary = self.vocabulary or saved

@@ -5,16 +5,19 @@ from skipvae.decoders import MLPDecoder
 from skipvae.encoders import MLPEncoder
 
 
-@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize(("skip", "output_skip"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("num_layers", [0, 1, 4])
-def test_follows_the_formula_of_the_paper(skip, num_layers):
+def test_follows_the_formula_of_the_paper(skip, output_skip, num_layers):
     torch.manual_seed(0)
-    decoder = MLPDecoder(2, image_shape=(1, 3, 4), hidden_dim=6, num_layers=num_layers, skip=skip).double()
+    sizes = {"image_shape": (1, 3, 4), "hidden_dim": 6, "num_layers": num_layers}
+    decoder = MLPDecoder(2, **sizes, skip=skip, output_skip=output_skip).double()
     z = torch.randn(5, 2, dtype=torch.double)
     h = z @ decoder.input.weight.T + decoder.input.bias
     for layer in [*decoder.hidden, decoder.output]:
         total = h @ layer.hidden.weight.T + layer.hidden.bias
-        if skip:
+        if skip and layer is not decoder.output:
+            total = total + z @ layer.latent.weight.T + layer.latent.bias
+        if output_skip and layer is decoder.output:
             total = total + z @ layer.latent.weight.T
         h = total.relu() if layer is not decoder.output else total
     torch.testing.assert_close(decoder.logits(None, z), h.view(5, 1, 3, 4))
@@ -52,6 +55,26 @@ def test_images_of_another_shape_are_refused():
 def test_needs_a_latent():
     with pytest.raises(ValueError, match="latent_dim >= 1"):
         MLPDecoder(0)
+
+
+def test_an_output_skip_without_skips_is_refused():
+    with pytest.raises(ValueError, match="output_skip=true needs skip=true"):
+        MLPDecoder(2, output_skip=True)
+
+
+@pytest.mark.parametrize("network", [MLPDecoder, MLPEncoder])
+def test_initialisation_is_pytorchs_or_he(network):
+    torch.manual_seed(0)
+    default, he = (network(5, hidden_dim=300, init=init) for init in ("default", "he"))
+    layers = [
+        [m for m in net.modules() if isinstance(m, torch.nn.Linear) and m.in_features == 300] for net in (default, he)
+    ]
+    for layer in layers[0]:  # U(-1/sqrt(fan_in), 1/sqrt(fan_in))
+        assert 0.99 / 300**0.5 < layer.weight.abs().max() <= 1 / 300**0.5
+    for layer in layers[1]:  # the variance of n normal numbers has the relative standard error sqrt(2 / n)
+        assert abs(layer.weight.var() * 300 / 2 - 1) < 5 * (2 / layer.weight.numel()) ** 0.5
+    with pytest.raises(ValueError, match="choose default"):
+        network(5, init="xavier")
 
 
 @pytest.mark.parametrize("network", [MLPDecoder, MLPEncoder])

@@ -45,7 +45,7 @@ class Scripted(VAE):
     """A VAE whose losses are written in advance; "value" is what term `term` has at the given step."""
 
     def __init__(self, values: dict[int, float] | None = None, term: str = "kl", **options: Any) -> None:
-        encoder, decoder = MLPEncoder(2, (1, 2, 2), 4, 1), MLPDecoder(2, (1, 2, 2), 4, 1)
+        encoder, decoder = MLPEncoder(2, (1, 2, 2), 16, 1), MLPDecoder(2, (1, 2, 2), 16, 1)
         super().__init__(encoder, decoder, **options)
         self.values, self.term = values or {}, term
 
