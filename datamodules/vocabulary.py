@@ -1,6 +1,7 @@
 """From text to numbers and back, by the library `tokenizers`, whose JSON format a vocabulary is kept in."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -192,8 +193,13 @@ class Vocabulary:
         return vocabulary
 
     def save(self, path: str | Path) -> None:
-        """Write it to a JSON file."""
-        Path(path).write_text(self.to_json(), encoding="utf-8")
+        """Write it to a JSON file, which is replaced only once the new one is complete."""
+        partial = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.partial")
+        try:
+            partial.write_text(self.to_json(), encoding="utf-8")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

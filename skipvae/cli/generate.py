@@ -15,6 +15,7 @@ from skipvae import runs
 from skipvae.cli import text_output
 from skipvae.cli.text_output import Generation, is_text
 from skipvae.models import VAE, GenerativeModel
+from skipvae.persistence.atomic import atomic_write, check_output
 from skipvae.sentences import check_same_vocabulary, vocabulary_of
 from skipvae.tokens import pad_sentences
 
@@ -45,7 +46,7 @@ def sample(
     _check(num=num, columns=columns)
     model = _load(ckpt_path, seed, device, GenerativeModel)
     if is_text(model):
-        text_output.check_output(output)
+        _check_text_output(output)
         text_output.write_samples(model, num or 10, generation, output)
         return
     generation.refuse_for_images()
@@ -80,7 +81,7 @@ def reconstruct(
     _check(num=num)
     model = _load(ckpt_path, seed, device, VAE)
     if is_text(model):
-        text_output.check_output(output)
+        _check_text_output(output)
         own = [text] if text is not None else None
         x = text_output.read_sentences(model, own) if own else _test_sentences(model, ckpt_path, data, num or 10)
         text_output.write_reconstructions(model, x, generation, output)
@@ -127,7 +128,7 @@ def interpolate(
         raise ValueError("an interpolation between your own sentences needs both --start and --end")
     model = _load(ckpt_path, seed, device, VAE)
     if is_text(model):
-        text_output.check_output(output)
+        _check_text_output(output)
         if start is not None and end is not None:
             x0, x1 = (text_output.read_sentences(model, [sentence]) for sentence in (start, end))
         else:
@@ -197,10 +198,12 @@ def _refuse(**texts: str | None) -> None:
 
 
 def _picture(output: str | None, default: str) -> str:
-    output = output or default
-    if Path(output).suffix.lower() != ".png" or Path(output).is_dir():
-        raise ValueError(f"{output} is no name for a picture: give --output a file that ends in .png")
-    return output
+    return str(check_output(output or default, ".png"))
+
+
+def _check_text_output(output: str | None) -> None:
+    if output is not None:
+        check_output(output)
 
 
 def _resolve(ckpt_path: str) -> Path:
@@ -241,6 +244,6 @@ def _rows(images: Tensor, columns: int) -> Tensor:
 def _write_images(images: Tensor, output: str, columns: int) -> None:
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"a picture needs 1 or 3 channels; this model's examples have shape {tuple(images.shape[1:])}")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    save_image(images.float().cpu(), output, nrow=columns, pad_value=GREY)
+    with atomic_write(output, "wb") as file:
+        save_image(images.float().cpu(), file, "png", nrow=columns, pad_value=GREY)
     print(f"wrote {output}")

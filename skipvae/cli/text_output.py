@@ -2,13 +2,13 @@
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from skipvae.models import GenerativeModel
+from skipvae.persistence.atomic import atomic_write
 from skipvae.sentences import Sentences
 
 
@@ -68,12 +68,6 @@ def read_sentences(model: GenerativeModel, texts: list[str]) -> Tensor:
     return sentences.encode(texts).to(model.device)
 
 
-def check_output(output: str | None) -> None:
-    """Raises a ValueError, before the work, if sentences cannot be written there."""
-    if output is not None and Path(output).is_dir():
-        raise ValueError(f"{output} is a folder: give the name of a file")
-
-
 def write_samples(model: Any, num: int, generation: Generation, output: str | None) -> None:
     """Prints sentences drawn from the model, one a line."""
     _write(Sentences.of(model).decode(model.sample(num, **generation.options)), output)
@@ -105,5 +99,5 @@ def write_interpolations(
 def _write(lines: list[str], output: str | None) -> None:
     print("\n".join(lines))
     if output is not None:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        Path(output).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with atomic_write(output) as file:
+            file.write("\n".join(lines) + "\n")

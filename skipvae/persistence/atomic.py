@@ -11,6 +11,8 @@ from typing import IO, Any, Literal
 def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
     """Opens a file that appears under its name only once it is complete and on disk; folders are made as needed.
 
+    A link stays a link: the file that it names is replaced. What is no file, such as /dev/stdout, is written to as is.
+
     Raises:
         ValueError: if the path is a folder.
         OSError: if it cannot be written; what was there before stays.
@@ -23,13 +25,17 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
         >>> path.read_text()
         '1 2 3'
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give the name of a file")
+    path = check_output(path)
+    encoding = "utf-8" if mode == "w" else None
+    if path.exists() and not path.is_file():  # a device or a pipe: a file must not take its place
+        with path.open(mode, encoding=encoding) as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open(mode, encoding="utf-8" if mode == "w" else None) as file:
+        with partial.open(mode, encoding=encoding) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # else a machine that fails could find the new name with nothing in it
@@ -41,3 +47,29 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def check_output(path: str | Path, *suffixes: str) -> Path:
+    """The path, if a file can have this name; to be called before the work, not after it.
+
+    Args:
+        path: of the file to be written.
+        suffixes: the endings that it can have, lower case; any if none are given.
+
+    Raises:
+        ValueError: if the path is a folder, or ends in something else.
+
+    Example:
+        >>> check_output("samples.PNG", ".png").name
+        'samples.PNG'
+        >>> check_output("samples.jpg", ".png")
+        Traceback (most recent call last):
+            ...
+        ValueError: samples.jpg cannot be written: give a name that ends in .png
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the name of a file")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(f"{path} cannot be written: give a name that ends in {' or '.join(suffixes)}")
+    return path

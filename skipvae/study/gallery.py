@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from skipvae.study.fields import safe_name
 from skipvae.study.plan import Point, Study
 from skipvae.study.plots import cells, grid, name_of
 from skipvae.study.trained import Examples, Trained
@@ -37,7 +38,7 @@ def gallery(study: Study, points: Sequence[Point], trained: Trained) -> Iterator
                 title = f"{point.model} {name_of(varied)}".strip()
                 spaces.append((title, posterior_means(model, examples.x), examples.label))
         if all(examples.x.dim() == 4 for _, _, examples in models):
-            name = "-".join(["images", *(f"{key}{value}" for key, value in varied.items())])
+            name = safe_name("-".join(["images", *(f"{key}{value}" for key, value in varied.items())]))
             yield name, images(models, name_of(varied))
     if spaces:
         yield "latent_space", latent_space(spaces)

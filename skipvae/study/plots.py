@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from skipvae.study.fields import safe_name
 from skipvae.study.plan import Point, Study
 from skipvae.study.table import Results, Row, Table
 
@@ -22,7 +23,7 @@ CURVES = {"val/elbo": "ELBO", "val/kl": "KL", "val/mi": "MI", "val/au": "AU"}
 def plots(study: Study, table: Table, results: Mapping[str, Results]) -> Iterator[tuple[str, Figure]]:
     """All pictures of numbers that a study allows, with the names of their files."""
     for quantity in table.quantities:
-        yield f"by_{quantity}", metrics_by(quantity, study, table)
+        yield safe_name(f"by_{quantity}"), metrics_by(quantity, study, table)
     done = [point for point in study.points if point.name in results]
     with_latents = [point for point in done if results[point.name].get("kl_per_dim")]
     if with_latents:

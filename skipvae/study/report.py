@@ -3,10 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from skipvae.persistence.atomic import atomic_write
 from skipvae.study import checks, formats
 from skipvae.study.findings import findings
 from skipvae.study.gallery import gallery
@@ -68,18 +70,23 @@ def report(
     said = quotes(study, done, trained)
     if said:
         console.print(said, markup=False, highlight=False, soft_wrap=True)
-    (folder / "table.csv").write_text(formats.comma_separated(table), encoding="utf-8")
-    (folder / "table.tex").write_text("\n".join(map(formats.latex, table.parts())), encoding="utf-8")
-    (folder / "report.md").write_text(section(study, table, results, records, pictures, said), encoding="utf-8")
+    texts = {
+        "table.csv": formats.comma_separated(table),
+        "table.tex": "\n".join(map(formats.latex, table.parts())),
+        "report.md": section(study, table, results, records, pictures, said),
+    }
+    for file_name, text in texts.items():
+        with atomic_write(folder / file_name) as file:
+            file.write(text)
     for sentence in findings(study, table):
         console.print(sentence.replace("**", ""), soft_wrap=True, highlight=False)
     console.print(_where(study, folder, pictures), soft_wrap=True)
     if page is not None:
         shown = [name for name in pictures if name.startswith(ON_PAGES)]
         copies = Path(page).parent / "images" / study.name
-        copies.mkdir(parents=True, exist_ok=True)
         for name in shown:
-            shutil.copyfile(folder / f"{name}.png", copies / f"{name}.png")
+            with (folder / f"{name}.png").open("rb") as picture, atomic_write(copies / f"{name}.png", "wb") as copy:
+                shutil.copyfileobj(picture, copy)
         paths = [f"images/{study.name}/{name}" for name in shown]
         put_on_page(Path(page), study.name, section(study, table, results, records, paths))  # no corpus is quoted
 
@@ -115,5 +122,7 @@ def results_of(folder: Path, record: Record) -> Results:
 def save(figure: Figure, path: Path) -> None:
     """Writes a picture as PNG and SVG; the same picture gives the same files."""
     with mpl.rc_context({"svg.hashsalt": path.name}):
-        figure.savefig(path.with_suffix(".png"), dpi=150)
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        kinds: dict[str, dict[str, Any]] = {"png": {"dpi": 150}, "svg": {"metadata": {"Date": None}}}
+        for kind, options in kinds.items():
+            with atomic_write(path.with_name(f"{path.name}.{kind}"), "wb") as file:
+                figure.savefig(file, format=kind, **options)
