@@ -7,9 +7,10 @@ repeats an example, and its batches are the same however many processes share th
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
+from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from datamodules.randomness import Stream, permutation
@@ -159,7 +160,7 @@ class TrainingLoader(InMemoryLoader[BatchT]):
     The sequence goes through the epochs one after the other, and an iteration goes on where the last one stopped,
     wherever that was. So the k-th step of a run always sees the same batch: also in a run that was resumed, that
     `max_steps` had stopped within an epoch, or that `limit_train_batches` makes turn over early. The state is the
-    number of batches served, and Lightning keeps it in its checkpoints.
+    number of batches served; `ResumableDataModule` keeps it in checkpoints.
 
     Args:
         fetch: Makes the batch of the examples `index`, int64 (B,), in the given epoch.
@@ -214,3 +215,37 @@ class TrainingLoader(InMemoryLoader[BatchT]):
                 "that it was saved with"
             )
         self._served = epoch * len(self) + position
+
+
+class ResumableDataModule(LightningDataModule):
+    """Keeps the position of the training data in checkpoints, so that a resumed run sees the batches it would have.
+
+    Lightning restores the state of a data module before anything asks for batches; that of a loader only if the
+    checkpoint was written within an epoch, and not if the optimizer has asked for the number of steps by then.
+    """
+
+    _position: dict[str, int] | None = None
+    _training: TrainingLoader[Any] | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Forget the position of an earlier training."""
+        self._position = self._training = None
+
+    def from_position(self, loader: TrainingLoader[BatchT]) -> TrainingLoader[BatchT]:
+        """The loader, at the position of the checkpoint, or of the loader that Lightning replaces by it."""
+        reloads = getattr(self.trainer, "reload_dataloaders_every_n_epochs", 0)
+        if reloads and self._training is not None:
+            self._position = self._training.state_dict()
+        if self._position is not None:
+            loader.load_state_dict(self._position)
+            self._position = None
+        self._training = loader
+        return loader
+
+    def state_dict(self) -> dict[str, int]:
+        """That of the training loader."""
+        return {} if self._training is None else self._training.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take the position for the training loader to come."""
+        self._position = state_dict

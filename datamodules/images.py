@@ -4,10 +4,15 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from datamodules.batches import InMemoryLoader, SequentialBatches, ShuffledBatches, TrainingLoader
+from datamodules.batches import (
+    InMemoryLoader,
+    ResumableDataModule,
+    SequentialBatches,
+    ShuffledBatches,
+    TrainingLoader,
+)
 from datamodules.binarization import draw_binary
 from datamodules.randomness import Stream
 
@@ -27,7 +32,7 @@ class Splits(NamedTuple):
     test: Examples
 
 
-class ImageDataModule(LightningDataModule):
+class ImageDataModule(ResumableDataModule):
     """Images held as one tensor, beside the model, and batched by slicing.
 
     Batches are `(image, label)`: float32 (B, C, H, W) in [0, 1] and int64 (B,). Batches to predict from are
@@ -83,6 +88,7 @@ class ImageDataModule(LightningDataModule):
         return images / 255
 
     def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
         if self.splits is not None:
             return
         train, val, test = self.load()
@@ -115,7 +121,8 @@ class ImageDataModule(LightningDataModule):
 
         if getattr(self.trainer, "overfit_batches", 0):  # Lightning promises the same batches in each epoch then
             return InMemoryLoader(fetch, SequentialBatches(size, self.batch_size, *self._process, device=device))
-        return TrainingLoader(fetch, ShuffledBatches(size, self.batch_size, self.seed, *self._process, device=device))
+        batches = ShuffledBatches(size, self.batch_size, self.seed, *self._process, device=device)
+        return self.from_position(TrainingLoader(fetch, batches))
 
     def val_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
         return self._eval_dataloader("val")

@@ -5,11 +5,10 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
-from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from datamodules.batches import InMemoryLoader, TrainingLoader
+from datamodules.batches import InMemoryLoader, ResumableDataModule, TrainingLoader
 from datamodules.buckets import LengthBuckets
 from datamodules.lines import Lines
 from datamodules.text_facts import NOTABLE, text_facts, warn_of_unknown_words
@@ -34,7 +33,7 @@ class Sentences(NamedTuple):
         return self.tokens[places].long().masked_fill_(beyond, PAD)
 
 
-class SentenceDataModule(LightningDataModule):
+class SentenceDataModule(ResumableDataModule):
     """Sentences or documents in memory, batched by length.
 
     Batches are `(tokens, label)`: int64 (B, T), each row `bos w_1 ... w_n eos pad ... pad` with pad 0, unknown 1, bos 2
@@ -214,13 +213,15 @@ class SentenceDataModule(LightningDataModule):
     # -- batches ----------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
         self.splits  # noqa: B018
 
     def train_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
         # Lightning promises the same batches in each epoch to those who ask for an overfit
         seed = None if getattr(self.trainer, "overfit_batches", 0) else self.seed
         batches = self._batches("train", self.batch_size, seed, self.exact_length)
-        return (InMemoryLoader if seed is None else TrainingLoader)(self._fetch("train"), batches)
+        fetch = self._fetch("train")
+        return InMemoryLoader(fetch, batches) if seed is None else self.from_position(TrainingLoader(fetch, batches))
 
     def val_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
         return self._eval_dataloader("val")

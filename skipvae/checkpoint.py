@@ -4,6 +4,7 @@ import pickle
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import IO, Any
 
@@ -117,32 +118,52 @@ def check_like(saved: Any, own: Any, where: str) -> None:
 
 
 def check_optimizer(saved: Any, own: Optimizer) -> None:
-    """Raises a ValueError unless the saved state of an optimiser can be that of `own`.
+    """Raises a ValueError unless the saved state of an optimizer can be that of `own`, which has made no step yet.
 
-    Fused optimisers write to the memory of their state without looking at its size.
+    Fused optimizers write to the memory of their state without looking at its size.
     """
     groups = own.state_dict()["param_groups"]
-    check_like(saved, {"param_groups": groups, "state": {}}, "optimizer")
+    # What a scheduler adds to the groups is no setting of the optimizer.
+    settings = [{name: group[name] for name in group if name in own.defaults or name == "params"} for group in groups]
+    check_like(saved, {"param_groups": settings, "state": {}}, "optimizer")
     if any(group["params"] != mine["params"] for group, mine in zip(saved["param_groups"], groups, strict=True)):
         raise ValueError("the checkpoint is damaged: its optimizer has other parameters")
-    parameters = [parameter for group in own.param_groups for parameter in group["params"]]
+    expected = _state_after_a_step(own)
     for index, state in saved["state"].items():
-        fits = isinstance(index, int) and 0 <= index < len(parameters) and isinstance(state, dict)
-        for name, value in state.items() if fits else ():
-            if name in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "sum"):
-                fits = fits and (value is None or _alike(value, parameters[index]))
-            elif name == "step":
-                fits = fits and (isinstance(value, (int, float)) or _alike(value, torch.zeros(())))
-        if not fits or state.keys() != next(iter(saved["state"].values())).keys():
+        fits = isinstance(state, dict) and (expected is None or index in expected)
+        if fits and expected is not None:
+            fits = all(name in state and _alike(state[name], value) for name, value in expected[index].items())
+        if not fits:
             raise ValueError(f"the checkpoint is damaged: its optimizer's state of parameter {index} does not fit it")
 
 
-def _alike(saved: Any, own: Tensor) -> bool:
+def _state_after_a_step(optimizer: Optimizer) -> dict[int, dict[str, Any]] | None:
+    """The state of a copy after a step without gradient: entries differ between optimizers, parameters and groups.
+
+    None if there is no such copy.
+    """
+    try:
+        probe = deepcopy(optimizer)
+        for parameter in (parameter for group in probe.param_groups for parameter in group["params"]):
+            parameter.grad = torch.zeros_like(parameter)
+        probe.step(lambda: 0.0)
+    except Exception:  # anything at all, from an optimizer of the user's own
+        return None
+    state: dict[int, dict[str, Any]] = probe.state_dict()["state"]
+    return state
+
+
+def _alike(saved: Any, own: Any) -> bool:
+    if not isinstance(own, Tensor):
+        number = isinstance(own, (int, float))
+        return not number or isinstance(saved, (int, float)) or _alike(saved, torch.zeros(()))
+    if own.ndim == 0 and isinstance(saved, (int, float)):
+        return True
     return (
         isinstance(saved, Tensor)
         and saved.shape == own.shape
         and saved.layout == own.layout
-        and saved.is_floating_point()
+        and saved.is_floating_point() == own.is_floating_point()
         and (saved.is_contiguous() or saved.stride() == own.stride())
     )
 

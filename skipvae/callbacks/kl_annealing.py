@@ -1,27 +1,33 @@
 """KL annealing: the weight of the KL in the training loss as a pure function of the global step."""
 
 from abc import ABC, abstractmethod
-from math import ceil, isinf
+from math import isinf
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from skipvae.checkpoint import check_like
+from skipvae.training.epochs import EpochLengths
+
 
 class KLWeight(Callback, ABC):
-    """Sets `model.beta` before each step. No state: a resumed run continues the very same curve.
+    """Sets `model.beta` before each step: a function of the step alone, so that a resumed run continues the curve.
+
+    Where a length is given in epochs, they are as long as when the run began, also after it was resumed with another
+    batch size or number of processes; checkpoints keep that length.
 
     Evaluation and the choice of checkpoints never see beta; they use a weight of 1.
     """
 
-    _steps_per_epoch = 0
+    _epochs: EpochLengths | None = None
 
     @abstractmethod
-    def weight(self, step: int, steps_per_epoch: int) -> float:
+    def weight(self, step: int, epochs: EpochLengths) -> float:
         """The weight of the KL.
 
         Args:
-            step: number of optimiser steps done so far.
-            steps_per_epoch: optimiser steps in an epoch, a constant of the run.
+            step: number of optimizer steps done so far.
+            epochs: `epochs.steps(2)` are the optimizer steps of the first two epochs, the same in all of a run.
         """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -30,6 +36,7 @@ class KLWeight(Callback, ABC):
         Raises:
             ValueError: if there is one.
         """
+        self._epochs = None
         rivals = [type(callback).__name__ for callback in trainer.callbacks if isinstance(callback, KLWeight)]  # type: ignore[attr-defined]
         if len(rivals) > 1:
             raise ValueError(
@@ -38,16 +45,28 @@ class KLWeight(Callback, ABC):
                 "(--trainer.callbacks=CLASS instead of +=)"
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        """The length of the epochs."""
+        return {} if self._epochs is None else self._epochs.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Measures in the epochs that the run began with.
+
+        Raises:
+            ValueError: if the state is not one of ours.
+        """
+        check_like(state_dict, EpochLengths(0).state_dict(), "KL annealing")
+        self._epochs = EpochLengths(**state_dict)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Counts the optimiser steps of an epoch."""
-        if isinf(trainer.num_training_batches):  # an endless stream has no epochs, and then this is never used
-            self.weight(0, 0)
-        else:  # the last batches of an epoch make a step also when they are fewer than the others
-            self._steps_per_epoch = ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        """Looks how long the epochs are, and whether the weight can be computed."""
+        self._epochs = self._epochs or EpochLengths.of(trainer)
+        self.weight(0, self._epochs)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Sets the weight of this step."""
-        pl_module.beta = self.weight(trainer.global_step, self._steps_per_epoch)  # type: ignore[assignment]
+        assert self._epochs is not None
+        pl_module.beta = self.weight(trainer.global_step, self._epochs)  # type: ignore[assignment]
 
 
 class FixedKLWeight(KLWeight):
@@ -57,14 +76,14 @@ class FixedKLWeight(KLWeight):
         beta: the weight, at least 0.
 
     Example:
-        >>> FixedKLWeight(0.2).weight(step=7, steps_per_epoch=10)
+        >>> FixedKLWeight(0.2).weight(step=7, epochs=EpochLengths(10))
         0.2
     """
 
     def __init__(self, beta: float) -> None:
         self.beta = _not_negative(beta=beta)
 
-    def weight(self, step: int, steps_per_epoch: int) -> float:
+    def weight(self, step: int, epochs: EpochLengths) -> float:
         """See `KLWeight.weight`."""
         return self.beta
 
@@ -83,7 +102,7 @@ class LinearKLAnnealing(KLWeight):
 
     Example:
         >>> annealing = LinearKLAnnealing(start=0.0, warmup_epochs=2)
-        >>> [annealing.weight(step, steps_per_epoch=2) for step in range(6)]
+        >>> [annealing.weight(step, EpochLengths(2)) for step in range(6)]
         [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
     """
 
@@ -97,9 +116,9 @@ class LinearKLAnnealing(KLWeight):
         self.start, self.end = _not_negative(start=start), _not_negative(end=end)
         self.warmup = _Length("warmup", warmup_steps, warmup_epochs)
 
-    def weight(self, step: int, steps_per_epoch: int) -> float:
+    def weight(self, step: int, epochs: EpochLengths) -> float:
         """See `KLWeight.weight`."""
-        warmup = self.warmup.in_steps(steps_per_epoch)
+        warmup = self.warmup.in_steps(epochs)
         return _between(self.start, self.end, step / warmup if step < warmup else 1.0)
 
 
@@ -119,7 +138,7 @@ class CyclicalKLAnnealing(KLWeight):
 
     Example:
         >>> annealing = CyclicalKLAnnealing(cycles=2, total_steps=8)
-        >>> [annealing.weight(step, steps_per_epoch=1) for step in range(9)]
+        >>> [annealing.weight(step, EpochLengths(1)) for step in range(9)]
         [0.0, 0.5, 1.0, 1.0, 0.0, 0.5, 1.0, 1.0, 1.0]
     """
 
@@ -140,9 +159,9 @@ class CyclicalKLAnnealing(KLWeight):
         self.cycles, self.ratio = cycles, ratio
         self.total = _Length("total", total_steps, total_epochs)
 
-    def weight(self, step: int, steps_per_epoch: int) -> float:
+    def weight(self, step: int, epochs: EpochLengths) -> float:
         """See `KLWeight.weight`."""
-        total = self.total.in_steps(steps_per_epoch)
+        total = self.total.in_steps(epochs)
         if step >= total:
             return self.end
         # Multiplied before it is divided: with whole numbers the cycles are then exactly alike.
@@ -159,16 +178,14 @@ class _Length:
         _not_negative(**({f"{name}_steps": steps} if epochs is None else {f"{name}_epochs": epochs}))
         self.name, self.steps, self.epochs = name, steps, epochs
 
-    def in_steps(self, steps_per_epoch: int) -> float:
-        if self.steps is not None:
+    def in_steps(self, epochs: EpochLengths) -> float:
+        if self.epochs is None:
+            assert self.steps is not None
             return self.steps
-        if steps_per_epoch < 1:
-            raise ValueError(
-                f"the training data has no known length, so an epoch has no end: "
-                f"set {self.name}_steps instead of {self.name}_epochs"
-            )
-        assert self.epochs is not None
-        return self.epochs * steps_per_epoch
+        try:
+            return epochs.steps(self.epochs)
+        except ValueError as error:
+            raise ValueError(f"{error}: set {self.name}_steps instead of {self.name}_epochs") from error
 
 
 def _between(start: float, end: float, share: float) -> float:

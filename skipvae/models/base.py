@@ -5,11 +5,12 @@ from typing import IO, Any, ClassVar, Self
 
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from pytorch_lightning.plugins.precision import HalfPrecision
+from pytorch_lightning.plugins.precision import DoublePrecision
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from skipvae.checkpoint import (
@@ -28,6 +29,9 @@ from skipvae.models.seeded import SeededModule
 from skipvae.models.terms import LossTerms, check_weights
 from skipvae.persistence.migration import VERSION, upgrade
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
+from skipvae.training.accumulation import average_over_group
+from skipvae.training.plateau import step_plateau_schedulers, stop_if_finished
+from skipvae.training.settings import check_trainer
 
 
 class GenerativeModel(Component, SeededModule):
@@ -60,6 +64,7 @@ class GenerativeModel(Component, SeededModule):
         """The vocabulary of a text model, in JSON; from its data module, and from then on in its checkpoints."""
         self._terms = LossTerms()
         self._measured_step: int | None = None
+        self._saved_optimizers: Any = None
 
     # -- training ---------------------------------------------------------------------------------------------------
 
@@ -84,55 +89,46 @@ class GenerativeModel(Component, SeededModule):
         scheduler = self._scheduler_factory(optimizer)
         if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != "max":
             raise ValueError("a plateau scheduler follows val/elbo, of which more is better: give it mode: max")
-        # Not strict: `_follow_validation` steps plateau schedulers, and not every epoch need have a validation.
+        # Not strict: `step_plateau_schedulers` steps plateau schedulers, and not every epoch need have a validation.
         chosen = LRSchedulerConfigType(scheduler=scheduler, monitor="val/elbo", strict=False)
         return {"optimizer": optimizer, "lr_scheduler": chosen}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Leaves plateau schedulers to `_follow_validation`: Lightning steps them after the epoch's checkpoint is
-        written, so that a resumed run would miss a step."""
+        """Leaves plateau schedulers to `step_plateau_schedulers`."""
         if not isinstance(scheduler, ReduceLROnPlateau):
             super().lr_scheduler_step(scheduler, metric)
 
-    def _follow_validation(self) -> None:
-        """Steps plateau schedulers by the ELBO of the validation that ends an epoch."""
-        if self.trainer.sanity_checking or not self.trainer.is_last_batch:
-            return
-        for config in self.trainer.lr_scheduler_configs:
-            if isinstance(config.scheduler, ReduceLROnPlateau):
-                config.scheduler.step(self.results["elbo"])
-        self._end_if_finished()
+    def on_fit_start(self) -> None:
+        """Compares the optimizers, which are configured by now, with those of the checkpoint, which are not loaded yet.
 
-    def _end_if_finished(self) -> None:
-        schedulers = [config.scheduler for config in self.trainer.lr_scheduler_configs]
-        if any(getattr(scheduler, "finished", False) for scheduler in schedulers):
-            self.trainer.should_stop = True
+        Raises:
+            ValueError: if they do not fit.
+        """
+        saved, self._saved_optimizers = self._saved_optimizers, None
+        if saved is None or not isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy)):
+            return  # other strategies save them in their own way
+        check_like(saved, [{} for _ in self.trainer.optimizers], "optimizers")
+        for state, optimizer in zip(saved, self.trainer.optimizers, strict=True):
+            check_optimizer(state, optimizer)
 
     def on_train_start(self) -> None:
         """Goes no further with a run whose schedule has come to its end."""
-        self._end_if_finished()
+        stop_if_finished(self.trainer)
 
     def setup(self, stage: str) -> None:
         """Forgets the steps of an earlier fit, before a checkpoint may restore those of its own.
 
         Raises:
-            ValueError: if the trainer would cast the weights themselves to a half precision.
+            ValueError: if the trainer has settings that are not for these models, see `check_trainer`.
         """
-        if isinstance(half := self.trainer.precision_plugin, HalfPrecision):
-            raise ValueError(
-                f"precision {half.precision} is not for these models, whose latent variables and likelihoods are "
-                f"float32: use {half.precision.replace('true', 'mixed')}"
-            )
+        check_trainer(self.trainer)
         super().setup(stage)
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if str(getattr(callback, "monitor", "")).endswith("/elbo") and getattr(callback, "mode", "max") != "max":
-                raise ValueError(
-                    f"{type(callback).__name__} follows an ELBO, of which more is better: give it mode: max"
-                )
         if stage == "fit" and not self.training:
             self.train()  # `load_from_checkpoint` leaves it in evaluation mode, and a Trainer leaves it so
         self._terms.clear()
-        self._measured_step = None
+        self._measured_step = self._saved_optimizers = None
+        if isinstance(self.trainer.precision_plugin, DoublePrecision):
+            self.double()  # Lightning does so only after it has loaded a checkpoint, whose weights it would round
         if self._to_compile:
             for part in self.parts:
                 part.compile()  # in place: the names of the weights stay
@@ -169,6 +165,10 @@ class GenerativeModel(Component, SeededModule):
                 ) from None
             raise
         return terms["loss"]
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Averages over the batches of an accumulated step, also where the epoch ends in the midst of it."""
+        average_over_group(self.trainer, optimizer)
 
     def _record(self, terms: dict[str, Tensor], ends_step: bool = True) -> None:
         """Gathers the terms on the device; hands their means to the loggers only when they write.
@@ -218,7 +218,7 @@ class GenerativeModel(Component, SeededModule):
         """Computes what was measured over the whole split and logs it."""
         self._report("val", {"elbo": True})
         if self.trainer.state.fn == TrainerFn.FITTING:
-            self._follow_validation()
+            step_plateau_schedulers(self.trainer, self.results["elbo"])
 
     def on_test_epoch_end(self) -> None:
         """As in validation."""
@@ -259,12 +259,9 @@ class GenerativeModel(Component, SeededModule):
         if self.trainer.state.fn != TrainerFn.FITTING:
             self._measured_step = int(checkpoint.get("global_step", 0))
             return
-        loops = {"fit_loop": self.trainer.fit_loop.state_dict()}
+        loops = {"fit_loop": self.trainer.fit_loop.state_dict() | {"state_dict": {}}}  # the loader may not exist yet
         check_like(checkpoint, {"epoch": 0, "global_step": 0, "loops": loops, "callbacks": {}}, "state")
-        if isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy)):  # others save it in their own way
-            states: Any = checkpoint.get("optimizer_states")
-            check_like(states, [{}], "optimizers")
-            check_optimizer(states[0], self._optimizer_factory(self.parameters()))
+        self._saved_optimizers = checkpoint.get("optimizer_states", ())
         if "terms" in checkpoint.get(SPEC_KEY, {}):
             self._terms.load_state_dict(checkpoint[SPEC_KEY]["terms"])
 

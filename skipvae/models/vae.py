@@ -181,6 +181,7 @@ class VAE(GenerativeModel):
 
     def on_fit_start(self) -> None:
         """Refuses an inference that cannot work here, before anything is computed; says what it chose by itself."""
+        super().on_fit_start()
         message = self.inference.check(self.decoder, self.device)
         if message is not None:
             rank_zero_info(message)

@@ -1,0 +1,29 @@
+"""Settings of a trainer that would be ignored or do harm, refused before training."""
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import StochasticWeightAveraging
+from pytorch_lightning.plugins.precision import HalfPrecision
+
+
+def check_trainer(trainer: Trainer) -> None:
+    """Refuses what these models cannot be trained with.
+
+    Raises:
+        ValueError: if the weights themselves would be cast to a half precision, a callback takes a larger ELBO for a
+            worse one, or weights would be averaged where no checkpoint holds the average.
+    """
+    if isinstance(half := trainer.precision_plugin, HalfPrecision):
+        raise ValueError(
+            f"precision {half.precision} is not for these models, whose latent variables and likelihoods are "
+            f"float32: use {half.precision.replace('true', 'mixed')}"
+        )
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        name = type(callback).__name__
+        if str(getattr(callback, "monitor", "")).endswith("/elbo") and getattr(callback, "mode", "max") != "max":
+            raise ValueError(f"{name} follows an ELBO, of which more is better: give it mode: max")
+        # It puts the average into the model when training has ended, after the last validation and checkpoint.
+        if isinstance(callback, StochasticWeightAveraging):
+            raise ValueError(
+                f"{name} changes no checkpoint and no measurement: use EMAWeightAveraging "
+                "(--trainer.callbacks=EMAWeightAveraging), whose average is validated and saved"
+            )
