@@ -1,7 +1,8 @@
 """Images in memory: what every image data module shares."""
 
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,14 +15,18 @@ from datamodules.batches import (
     TrainingLoader,
 )
 from datamodules.binarization import draw_binary
+from datamodules.duplicates import report_duplicates
+from datamodules.image_checks import checked_images, checked_labels
 from datamodules.randomness import Stream
+
+Binarize = Literal["none", "static", "dynamic"]
 
 
 class Examples(NamedTuple):
-    """One split."""
+    """One split; tensors or NumPy arrays where they are loaded, tensors from then on."""
 
-    images: Tensor  # uint8 (N, C, H, W), 0..255
-    labels: Tensor  # int64 (N,)
+    images: Any  # (N, C, H, W): uint8, 0 (black) to 255 (white), or floats, which the model sees as they are
+    labels: Any = None  # integers (N,), or None
 
 
 class Splits(NamedTuple):
@@ -35,10 +40,12 @@ class Splits(NamedTuple):
 class ImageDataModule(ResumableDataModule):
     """Images held as one tensor, beside the model, and batched by slicing.
 
-    Batches are `(image, label)`: float32 (B, C, H, W) in [0, 1] and int64 (B,). Batches to predict from are
-    `(image, label, id)` over the test split, with id int64 (B,) its row.
+    Batches are `(image, label)`: float32 (B, C, H, W), in [0, 1] where the images are bytes, and int64 (B,), -1 where
+    there are no labels. Batches to predict from are `(image, label, id)` over the test split, with id int64 (B,) its
+    row.
 
-    Binarisation: `dynamic` draws the training images anew in every epoch, `static` draws them once, and both draw
+    Binarisation suits drawings of ink on paper, and no photographs: it is off unless a corpus or a config switches it
+    on. `dynamic` draws the training images anew in every epoch, `static` draws them once, and both draw
     validation and test images once, the same whatever the seed; `none` keeps grey values. What is drawn for an
     image depends on the seed, the epoch, and its row in the split, and on nothing else.
 
@@ -52,7 +59,7 @@ class ImageDataModule(ResumableDataModule):
         train_size: Train on the first so many examples only (all by default).
 
     Raises:
-        ValueError: If an argument is outside its range.
+        ValueError: If an argument is outside its range, or what is loaded cannot be used; says what to do.
     """
 
     image_shape: tuple[int, int, int]  # (C, H, W); known before any data is read
@@ -61,7 +68,7 @@ class ImageDataModule(ResumableDataModule):
         self,
         batch_size: int = 50,
         eval_batch_size: int = 100,
-        binarize: Literal["none", "static", "dynamic"] = "dynamic",
+        binarize: Binarize = "none",
         seed: int = 0,
         train_size: int | None = None,
     ) -> None:
@@ -80,25 +87,26 @@ class ImageDataModule(ResumableDataModule):
         self.splits: Splits | None = None
 
     def load(self) -> Splits:
-        """Read the splits, grey, from files that are there by now. Runs on every process."""
+        """Read the splits, not binarised, from files that are there by now. Runs on every process."""
         raise NotImplementedError
 
     def scale(self, images: Tensor) -> Tensor:
-        """What the model sees of stored images (B, C, H, W)."""
-        return images / 255
+        """What the model sees of stored images (B, C, H, W): bytes as fractions of 255, floats as they are."""
+        return images if images.is_floating_point() else images / 255
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
         if self.splits is not None:
             return
-        train, val, test = self.load()
+        train, val, test = self._checked(self.load())
         if self.train_size is not None:
-            if self.train_size > len(train.labels):
+            if self.train_size > len(train.images):
                 raise ValueError(
-                    f"train_size={self.train_size} is more than the {len(train.labels)} training examples: "
+                    f"train_size={self.train_size} is more than the {len(train.images)} training examples: "
                     "take fewer, or null for all"
                 )
             train = Examples(train.images[: self.train_size], train.labels[: self.train_size])
+        report_duplicates(*(_rows(split.images) for split in (train, val, test)))
         if self.binarize == "static":
             train = train._replace(images=draw_binary(train.images, Stream.TRAIN_PIXELS, self.seed, 0))
         if self.binarize != "none":
@@ -106,15 +114,31 @@ class ImageDataModule(ResumableDataModule):
             test = test._replace(images=draw_binary(test.images, Stream.TEST_PIXELS))
         self.splits = Splits(train, val, test)
 
+    def _checked(self, loaded: Any) -> Splits:
+        if not (isinstance(loaded, (tuple, list)) and len(loaded) == 3):
+            raise ValueError("load must return Splits(train, val, test), each Examples(images, labels)")
+        splits = []
+        for name, split in zip(Splits._fields, loaded, strict=True):
+            if not (isinstance(split, (tuple, list)) and len(split) in (1, 2)):
+                raise ValueError(f"the {name} split must be Examples(images, labels), not a {type(split).__name__}")
+            examples = Examples(*split)
+            images = checked_images(name, examples.images, getattr(self, "image_shape", None))
+            if images.is_floating_point() and self.binarize != "none":
+                raise ValueError(
+                    f"binarize={self.binarize} draws from grey levels, but the {name} images are floats: return uint8 "
+                    "from 0 to 255, or set binarize to none"
+                )
+            splits.append(Examples(images, checked_labels(name, examples.labels, len(images))))
+        return Splits(*splits)
+
     def train_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
         examples = self._on_device("train")
         size, device = len(examples.labels), examples.labels.device
 
         @lru_cache(maxsize=1)
         def images_of(epoch: int) -> Tensor:
-            if self.binarize == "dynamic":
-                return draw_binary(examples.images, Stream.TRAIN_PIXELS, self.seed, epoch)
-            return examples.images
+            images: Tensor = examples.images
+            return draw_binary(images, Stream.TRAIN_PIXELS, self.seed, epoch) if self.binarize == "dynamic" else images
 
         def fetch(index: Tensor, epoch: int) -> tuple[Tensor, ...]:
             return self.scale(images_of(epoch).index_select(0, index)), examples.labels.index_select(0, index)
@@ -157,3 +181,8 @@ class ImageDataModule(ResumableDataModule):
         if device.type == "cuda" and examples.images.nbytes > torch.cuda.mem_get_info(device)[0] // 4:
             return examples
         return Examples(examples.images.to(device), examples.labels.to(device))
+
+
+def _rows(images: Tensor) -> Iterator[bytes]:
+    """The content of each image."""
+    return (image.tobytes() for image in images.numpy())

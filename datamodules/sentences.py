@@ -10,6 +10,7 @@ from torch import Tensor
 
 from datamodules.batches import InMemoryLoader, ResumableDataModule, TrainingLoader
 from datamodules.buckets import LengthBuckets
+from datamodules.duplicates import report_duplicates
 from datamodules.lines import Lines
 from datamodules.text_facts import NOTABLE, text_facts, warn_of_unknown_words
 from datamodules.vocabulary import PAD, Vocabulary
@@ -162,6 +163,7 @@ class SentenceDataModule(ResumableDataModule):
                     "take fewer, or null for all"
                 )
             train = train.take(torch.arange(self.train_size))
+        report_duplicates(train.texts, val.texts, test.texts)
         return train, val, test
 
     def _encode(self, name: str, lines: Lines) -> Sentences:

@@ -86,10 +86,6 @@ class LinearGaussianDataModule(ImageDataModule):
         quadrant = ((z[:, :2] > 0) * torch.tensor([1, 2])[: z.shape[1]]).sum(1)
         return Examples(x.float().view(size, *self.image_shape), quadrant)
 
-    def scale(self, images: Tensor) -> Tensor:
-        """They are not stored as 0..255 here."""
-        return images
-
     # -- what is true of it -----------------------------------------------------------------------------------------
 
     @property

@@ -107,8 +107,9 @@ def test_without_a_network_it_says_which_files_to_put_where(workspace, capsys, m
 def test_images_that_do_not_fit_the_model_are_one_line(workspace, capsys):
     Path("wrong_data.py").write_text(BAD_DATA)
     said = error_of(capsys, "fit", *TINY, "--data=wrong_data.Wrong")
-    assert (
-        said == "the images are 1 x 14 x 14 but the model was built for 1 x 28 x 28: set image_shape to match the data"
+    assert said == (
+        "the train images are of shape (4000, 1, 14, 14), but image_shape is (1, 28, 28): set image_shape to "
+        "(1, 14, 14), to match"
     )
 
 

@@ -30,9 +30,13 @@ class Decoder(Component, nn.Module, ABC):
     def sample(self, z: Tensor | None, *args: Any, **options: Any) -> Tensor:
         """x ~ p(x|z), one for each row of z (B, K)."""
 
-    def check(self, x: Tensor) -> None:
-        """Raises a ValueError if x is not what p(x|z) is a likelihood of, where `log_prob` would not notice."""
-        return
+    def check(self, x: Tensor) -> str | None:
+        """What is to be said of log p(x|z) for such x; None for nothing.
+
+        Raises:
+            ValueError: if x is not what p(x|z) is a likelihood of, where `log_prob` would not notice.
+        """
+        return None
 
     def num_predictions(self, x: Tensor) -> Tensor | None:
         """How many tokens of each sentence are predicted, (B,), for perplexity; None where there are no tokens."""
@@ -59,6 +63,8 @@ class Decoder(Component, nn.Module, ABC):
 class ImageDecoder(Decoder):
     """A decoder of images in {0, 1}^(C x H x W): independent Bernoulli likelihood of each pixel given its logit.
 
+    Grey values in between are accepted, but what comes out is then no log-density; tables of results say so.
+
     Attributes:
         image_shape: (C, H, W).
     """
@@ -69,13 +75,16 @@ class ImageDecoder(Decoder):
     def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
         """The log-odds of each pixel, (B, C, H, W)."""
 
-    def check(self, x: Tensor) -> None:
-        """Raises a ValueError unless x is floating point and within [0, 1]."""
+    def check(self, x: Tensor) -> str | None:
+        """See `Decoder.check`; x must be floating point and within [0, 1]."""
         if not x.is_floating_point() or bool((x < 0).any() | (x > 1).any()):
             raise ValueError(
                 f"pixels must be floats from 0 to 1, but are {str(x.dtype).removeprefix('torch.')} from {x.min():g} to "
                 f"{x.max():g}: scale them, as by x.float() / 255"
             )
+        if bool(((x > 0) & (x < 1)).any()):
+            return "no log-density: a Bernoulli likelihood of grey values"
+        return None
 
     def log_prob(self, x: Tensor, z: Tensor | None) -> Tensor:
         """log p(x|z) in nats, (B,), for x (B, C, H, W) in [0, 1] and z (B, K)."""

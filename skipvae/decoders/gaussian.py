@@ -48,7 +48,7 @@ class GaussianMLPDecoder(MLPDecoder):
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learn_scale)
 
     def check(self, x: Tensor) -> None:
-        """Any real x will do."""
+        """Accepts any real x."""
 
     def log_prob(self, x: Tensor, z: Tensor | None) -> Tensor:
         """log p(x|z) in nats, (B,), for x (B, C, H, W) and z (B, K); a density, so it may be above 0."""

@@ -31,14 +31,28 @@ class Metric(NamedTuple):
 
 
 METRICS = (
-    Metric("elbo", "ELBO", "evidence lower bound, higher is better", 1, +1, without_z="log p(x), higher is better"),
+    Metric(
+        "elbo",
+        "ELBO",
+        "evidence lower bound, higher is better{caveat}",
+        1,
+        +1,
+        without_z="log p(x), higher is better{caveat}",
+    ),
     Metric("reconstruction", "recon.", "log-likelihood of x given z", 1),
     Metric("kl", "KL", "KL(q(z|x) || p(z)): what z costs", 1),
     Metric("mi", "MI", "mutual information (at most ln N = {mi_ceiling:.2f})", 2, +1),
     Metric("aggregated_kl", "", "KL(q(z) || p(z)), all x taken together"),
     Metric("true_mi", "true MI", "mutual information in the process that made the data", 2),
     Metric("au", "AU", "active units of {num_units} (variance above {au_threshold:g})", 1, +1),
-    Metric("nll", "NLL", "-log p(x) at most ({num_importance_samples} samples of z)", 1, -1, without_z="-log p(x)"),
+    Metric(
+        "nll",
+        "NLL",
+        "-log p(x) at most ({num_importance_samples} samples of z){caveat}",
+        1,
+        -1,
+        without_z="-log p(x){caveat}",
+    ),
     Metric("true_nll", "true NLL", "-log p(x) of the process that made the data", 2),
     Metric("ppl", "PPL", "perplexity per token, lower is better", 1, -1),
     Metric("nats_per_word", "nats/word", "-log p(x) for each word of the text, whatever its tokens", 3, -1),
@@ -87,7 +101,8 @@ def meanings(results: Mapping[str, Any], **more: Any) -> Iterator[tuple[str, str
         [('elbo', 'log p(x), higher is better')]
     """
     num_units = len(results.get("kl_per_dim", []))
-    known = _Known(results, num_units=num_units, **more)
+    caveat = f"; {results['caveat']}" if "caveat" in results else ""
+    known = _Known({**results, "caveat": caveat}, num_units=num_units, **more)
     for metric in METRICS:
         if metric.meaning and metric.key in results and (results[metric.key] or not metric.unless_zero):
             meaning = metric.without_z if metric.without_z and not num_units else metric.meaning

@@ -62,6 +62,7 @@ class GenerativeModel(Component, SeededModule):
         """What the last validation or test measured, in full precision."""
         self.vocabulary: str | None = None
         """The vocabulary of a text model, in JSON; from its data module, and from then on in its checkpoints."""
+        self._caveat: str | None = None
         self._terms = LossTerms()
         self._measured_step: int | None = None
         self._saved_optimizers: Any = None
@@ -150,7 +151,7 @@ class GenerativeModel(Component, SeededModule):
             raise ValueError(
                 f"a batch must be a tuple whose first entry is the tensor x, but is a {type(batch).__name__}"
             )
-        self.decoder.check(batch[0])
+        self._caveat = self.decoder.check(batch[0])
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """One step on a batch whose first entry is x."""
@@ -227,6 +228,8 @@ class GenerativeModel(Component, SeededModule):
     def _report(self, stage: str, prog_bar: dict[str, bool]) -> None:
         data = getattr(self.trainer, "datamodule", None)
         self.results = with_facts(self.evaluation.compute(), getattr(data, "split_facts", {}).get(stage, {}))
+        if self._caveat is not None:
+            self.results["caveat"] = self._caveat
         self.evaluation.reset()
         for name in self.logged:
             if name in self.results:

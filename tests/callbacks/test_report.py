@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import pytest
 import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from skipvae.callbacks import LinearKLAnnealing, Report
 from skipvae.callbacks.report import table
@@ -89,6 +91,15 @@ def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
 def test_table_shows_what_there_is() -> None:
     assert table({"nll": 90.0, "num_examples": 3}, "test", 10).row_count == 1
     assert table({"elbo": -90.0, "ppl": 12.0, "num_examples": 3}, "test").row_count == 2
+
+
+def test_a_bernoulli_likelihood_of_grey_values_is_said_to_be_no_density(tmp_path: Path, capsys: Any) -> None:
+    model, grey = make_model(), DataLoader(TensorDataset(torch.rand(4, 1, 4, 4)), batch_size=4)
+    for loader, said in ((grey, 2), (make_loader(), 0)):
+        make_trainer(tmp_path, Report()).test(model, loader, verbose=False)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert printed.count("no log-density") == said, "beside ELBO and NLL"
+        assert ("caveat" in model.results) == bool(said)
 
 
 def test_what_is_known_of_the_data_stands_beside_what_was_measured(tmp_path: Path, capsys: Any) -> None:

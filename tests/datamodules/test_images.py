@@ -2,7 +2,14 @@ import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
 
-from datamodules import ImageDataModule
+from datamodules import (
+    FashionMNISTDataModule,
+    ImageDataModule,
+    LinearGaussianDataModule,
+    MNISTDataModule,
+    MNISTDigitsDataModule,
+    OmniglotDataModule,
+)
 from datamodules.images import Examples, Splits
 from datamodules.randomness import random_words
 
@@ -21,7 +28,7 @@ class Noise(ImageDataModule):
 
 
 def ready(**options) -> Noise:
-    data = Noise(**{"batch_size": 8, "eval_batch_size": 5, **options})
+    data = Noise(**{"batch_size": 8, "eval_batch_size": 5, "binarize": "dynamic", **options})
     data.setup()
     return data
 
@@ -47,6 +54,12 @@ def test_predict_batches_carry_the_row_of_the_test_split():
     assert ids.tolist() == list(range(13))
     assert images.equal(in_order(data.test_dataloader()))
     assert labels.equal(ids)
+
+
+def test_binarisation_is_a_property_of_the_corpus():
+    drawings = (MNISTDigitsDataModule(), MNISTDataModule(), OmniglotDataModule())
+    assert {data.binarize for data in drawings} == {"dynamic"}
+    assert {data.binarize for data in (Noise(), FashionMNISTDataModule(), LinearGaussianDataModule())} == {"none"}
 
 
 def test_grey_values_are_kept_without_binarisation():
@@ -93,7 +106,7 @@ def test_validation_and_test_have_noise_of_their_own():
         def load(self) -> Splits:
             return Splits(*[Examples(torch.full((5, 2, 3, 5), 128, dtype=torch.uint8), torch.arange(5))] * 3)
 
-    data = Same(batch_size=5)
+    data = Same(batch_size=5, binarize="dynamic")
     data.setup()
     draws = [in_order(loader) for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())]
     assert not draws[0].equal(draws[1])
