@@ -5,25 +5,29 @@ from collections.abc import Hashable, Iterable
 from pytorch_lightning.utilities import rank_zero_info
 
 
-def count_duplicates(train: Iterable[Hashable], other: Iterable[Hashable]) -> tuple[int, int]:
-    """How many examples of another split also stand in the training split, and how many it has.
+def duplicate_fractions(
+    train: Iterable[Hashable], val: Iterable[Hashable], test: Iterable[Hashable]
+) -> dict[str, float]:
+    """Which fraction of the validation and of the test examples also stand in the training split; says so if any do.
+
+    Args:
+        train: The content of each training example.
+        val: Of each validation example.
+        test: Of each test example.
 
     Example:
-        >>> count_duplicates(["a", "b"], ["b", "b", "c"])
-        (2, 3)
+        >>> duplicate_fractions(["a", "b"], ["c"], ["b", "b", "c", "d"])
+        {'val': 0.0, 'test': 0.5}
     """
     known = {hash(example) for example in train}
-    found = [hash(example) in known for example in other]
-    return sum(found), len(found)
-
-
-def report_duplicates(train: Iterable[Hashable], val: Iterable[Hashable], test: Iterable[Hashable]) -> None:
-    """Says how many there are, where there are any: a model may know them by heart."""
-    known = [hash(example) for example in train]
-    for split, examples in {"validation": val, "test": test}.items():
-        count, total = count_duplicates(known, (hash(example) for example in examples))
+    fractions = {}
+    for split, examples in {"val": val, "test": test}.items():
+        duplicates = [hash(example) in known for example in examples]
+        count, total = sum(duplicates), len(duplicates)
+        fractions[split] = count / max(1, total)
         if count:
             rank_zero_info(
-                f"{count:,} of {total:,} {split} examples are also in the training split: the model may know them by "
-                "heart"
+                f"{split} split: {count:,} of {total:,} examples are also in the training split: the model may know "
+                "them by heart"
             )
+    return fractions

@@ -15,7 +15,7 @@ from datamodules.batches import (
     TrainingLoader,
 )
 from datamodules.binarization import draw_binary
-from datamodules.duplicates import report_duplicates
+from datamodules.duplicates import duplicate_fractions
 from datamodules.image_checks import checked_images, checked_labels
 from datamodules.randomness import Stream
 
@@ -85,6 +85,7 @@ class ImageDataModule(ResumableDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.binarize, self.seed, self.train_size = binarize, seed, train_size
         self.splits: Splits | None = None
+        self.split_facts: dict[str, dict[str, float]] = {}
 
     def load(self) -> Splits:
         """Read the splits, not binarised, from files that are there by now. Runs on every process."""
@@ -98,7 +99,7 @@ class ImageDataModule(ResumableDataModule):
         super().setup(stage)
         if self.splits is not None:
             return
-        train, val, test = self._checked(self.load())
+        train, val, test = loaded = self._checked(self.load())
         if self.train_size is not None:
             if self.train_size > len(train.images):
                 raise ValueError(
@@ -106,7 +107,9 @@ class ImageDataModule(ResumableDataModule):
                     "take fewer, or null for all"
                 )
             train = Examples(train.images[: self.train_size], train.labels[: self.train_size])
-        report_duplicates(*(_rows(split.images) for split in (train, val, test)))
+        for name, fraction in duplicate_fractions(*(_rows(split.images) for split in (train, val, test))).items():
+            num_examples = len(getattr(loaded, name).images)
+            self.split_facts[name] = {"num_examples": num_examples, "duplicate_fraction": fraction}
         if self.binarize == "static":
             train = train._replace(images=draw_binary(train.images, Stream.TRAIN_PIXELS, self.seed, 0))
         if self.binarize != "none":

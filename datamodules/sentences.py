@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datamodules.batches import InMemoryLoader, ResumableDataModule, TrainingLoader
 from datamodules.buckets import LengthBuckets
-from datamodules.duplicates import report_duplicates
+from datamodules.duplicates import duplicate_fractions
 from datamodules.lines import Lines
 from datamodules.text_facts import NOTABLE, text_facts, warn_of_unknown_words
 from datamodules.vocabulary import PAD, Vocabulary
@@ -147,6 +147,8 @@ class SentenceDataModule(ResumableDataModule):
         splits = {
             name: self._encode(name, lines) for name, lines in zip(("train", "val", "test"), self._lines, strict=True)
         }
+        for name, fraction in duplicate_fractions(*(lines.texts for lines in self._lines)).items():
+            self.split_facts[name]["duplicate_fraction"] = fraction
         del self._lines
         full = self.vocab_file is None and self.vocab_size == self.max_vocab_size
         warn_of_unknown_words(self.split_facts, self.vocabulary, full)
@@ -163,7 +165,6 @@ class SentenceDataModule(ResumableDataModule):
                     "take fewer, or null for all"
                 )
             train = train.take(torch.arange(self.train_size))
-        report_duplicates(train.texts, val.texts, test.texts)
         return train, val, test
 
     def _encode(self, name: str, lines: Lines) -> Sentences:

@@ -59,6 +59,7 @@ METRICS = (
     Metric("nats_per_character", "", "the same for each character"),
     Metric("bits_per_byte", "bits/byte", "the same for each byte of UTF-8, in bits: compares vocabularies", 3, -1),
     Metric("unk_fraction", "unknown words", "unknown words of the split; above 0.05 all of the above is too low"),
+    Metric("duplicate_fraction", "", "examples of the split that are also in the training split", unless_zero=True),
     Metric("dropped_fraction", "left out", "sentences of the split left out: longer than max_length", unless_zero=True),
     Metric("truncated_fraction", "cut", "sentences of the split cut at max_length", unless_zero=True),
     Metric("amortization_gap", "", "what the steps of inference add to the encoder's ELBO"),

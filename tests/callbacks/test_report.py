@@ -90,6 +90,7 @@ def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
 
 def test_table_shows_what_there_is() -> None:
     assert table({"nll": 90.0, "num_examples": 3}, "test", 10).row_count == 1
+    assert table({"nll": 90.0, "duplicate_fraction": 0.5, "num_examples": 3}, "test", 10).row_count == 2
     assert table({"elbo": -90.0, "ppl": 12.0, "num_examples": 3}, "test").row_count == 2
 
 

@@ -20,15 +20,19 @@ def test_images_and_sentences_that_stand_in_the_training_split_are_reported(tmp_
     path = tmp_path / "lines.txt"
     path.write_text("the same\n" * 30)
     caplog.set_level(logging.INFO)
-    Repeating(batch_size=1).setup()
+    repeating = Repeating(batch_size=1)
+    repeating.setup()
     assert [message for message in caplog.messages if "also" in message] == [
-        "3 of 4 test examples are also in the training split: the model may know them by heart"
+        "test split: 3 of 4 examples are also in the training split: the model may know them by heart"
     ]
+    facts = {"val": 0, "test": 0.75}
+    assert {name: fact["duplicate_fraction"] for name, fact in repeating.split_facts.items()} == facts
     caplog.clear()
     drawn = TextDataModule(train=str(path), batch_size=1)
     drawn.setup()
-    sizes = {name: len(drawn.splits[split].ids) for name, split in {"validation": "val", "test": "test"}.items()}
+    sizes = {name: len(drawn.splits[name].ids) for name in ("val", "test")}
     assert [message for message in caplog.messages if "also" in message] == [
-        f"{size} of {size} {name} examples are also in the training split: the model may know them by heart"
+        f"{name} split: {size} of {size} examples are also in the training split: the model may know them by heart"
         for name, size in sizes.items()
     ]
+    assert drawn.split_facts["test"]["duplicate_fraction"] == 1
