@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.optim import Optimizer
 
-from skipvae.component import Spec
+from skipvae.component import Component, Spec, difference
 from skipvae.persistence.migration import upgrade
 
 SPEC_KEY = "skipvae"
@@ -168,8 +168,12 @@ def _alike(saved: Any, own: Any) -> bool:
     )
 
 
-def check_fits(weights: dict[str, Tensor], model: nn.Module, path: object = "the checkpoint") -> None:
-    """Raises a ValueError that names the first weight that the model and its checkpoint do not have in common."""
+def check_fits(content: dict[str, Any], model: nn.Module, path: object = "the checkpoint") -> None:
+    """Raises a ValueError that names the first weight that the model and its checkpoint do not have in common.
+
+    It also names the first argument in which their descriptions differ, such as the kind of a layer.
+    """
+    weights: dict[str, Tensor] = content["state_dict"]
     found, wanted = (
         {name: " x ".join(map(str, weight.shape)) or "a number" for name, weight in state.items()}
         for state in (weights, model.state_dict())
@@ -177,7 +181,10 @@ def check_fits(weights: dict[str, Tensor], model: nn.Module, path: object = "the
     for name in wanted | found:
         there, here = found.get(name, "absent"), wanted.get(name, "absent")
         if there != here:
+            saved = content.get(SPEC_KEY, {}).get("model")
+            cause = difference(saved, model.spec) if isinstance(model, Component) and saved else None
             raise ValueError(
-                f"{path} does not fit the model: {name} is {there} there and {here} here; "
+                f"{path} does not fit the model: {f'{cause}, so that ' if cause else ''}{name} is {there} there and "
+                f"{here} here; "
                 "take the config that it was trained with, its data included"
             )

@@ -64,7 +64,7 @@ def class_path(cls: type) -> str:
     module, name = cls.__module__, cls.__qualname__
     if module.startswith("skipvae.models."):
         return f"skipvae.{name}"
-    if module.startswith(("skipvae.encoders.", "skipvae.decoders.")):
+    if module.startswith(("skipvae.encoders.", "skipvae.decoders.", "skipvae.inference.")):
         module = ".".join(module.split(".")[:2])
     return f"{module}.{name}"
 
@@ -99,6 +99,29 @@ def build(spec: Any, kind: type[AnyComponent], **overrides: Any) -> AnyComponent
         return cls(**arguments)
     except TypeError as error:  # a wrong argument name: the file comes from another version, or is broken
         raise ValueError(f"{path} cannot be built from its description: {error}") from error
+
+
+def difference(there: Any, here: Any, where: str = "") -> str | None:
+    """The first argument in which two specs differ, with its two values; None if there is none.
+
+    Example:
+        >>> from skipvae.decoders import MLPDecoder
+        >>> difference(MLPDecoder(2, num_layers=3).spec, MLPDecoder(2).spec, "decoder")
+        'decoder.num_layers is 3 there and 2 here'
+    """
+    if not (_is_spec(there) and _is_spec(here) and there["class_path"] == here["class_path"]):
+        return None if there == here else f"{where or 'the model'} is {_short(there)} there and {_short(here)} here"
+    cls = Component.known.get(here["class_path"])
+    parameters = inspect.signature(cls.__init__).parameters if cls else {}
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    there, here = defaults | there["init_args"], defaults | here["init_args"]
+    names = (name for name in here if name in there and name != "self")
+    found = (difference(there[name], here[name], f"{where}.{name}".lstrip(".")) for name in names)
+    return next((text for text in found if text), None)
+
+
+def _short(value: Any) -> str:
+    return str(value["class_path"]) if _is_spec(value) else str(value)
 
 
 def _is_spec(value: Any) -> bool:

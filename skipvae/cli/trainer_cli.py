@@ -130,7 +130,7 @@ class SkipVAECLI(LightningCLI):
                 f"{path} holds a {saved}, but the config asks for a {model}: take the config of its own run"
             )
         check_same_vocabulary(vocabulary_in(content), vocabulary_of(self.datamodule), path)
-        check_fits(content["state_dict"], self.model, path)
+        check_fits(content, self.model, path)
 
     def after_fit(self) -> None:
         """Says where the model is and what to do next."""

@@ -34,7 +34,7 @@ class LSTMDecoder(Decoder):
         embedding_dim: size of a word's embedding.
         hidden_dim: units in each LSTM layer.
         num_layers: number of LSTM layers.
-        dropout: probability of dropping a unit of the embeddings and of each layer's output.
+        dropout: probability of dropping a unit of the embeddings and of the last layer's output.
         word_dropout: probability that an input word is replaced by the unknown word (Bowman et al. 2016).
         skip: whether z reaches every layer.
         recompute: less memory for more time, in the LSTM (`skipvae.recurrent.LSTM`) and in `token_log_prob`.
@@ -110,8 +110,7 @@ class LSTMDecoder(Decoder):
         h: Tensor = self.dropout(self.embedding(inputs))
         for i, (layer, state) in enumerate(zip(self.layers, self._initial_states(z, len(inputs)), strict=True)):
             h, _ = layer(self._input(i, h, z), tuple(part.unsqueeze(0) for part in state))
-            h = self.dropout(h)
-        return h
+        return self.dropout(h)  # type: ignore[no-any-return]
 
     # -- generation -------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ class VerticalConv2d(nn.Conv2d):
         kernel_size: k, odd.
         strict: whether it must not see row i: the rows it sees all move up by one. The first convolution of a decoder
             is strict, so that the features of row i know the rows above (mask A; the others are mask B).
+        blank: whether the result is zero in row 0, of which a strict convolution sees nothing, instead of the bias.
 
     Example:
         >>> convolution = VerticalConv2d(1, 1, kernel_size=3, strict=True)
@@ -32,14 +33,18 @@ class VerticalConv2d(nn.Conv2d):
                 [0, 0, 0, 0]], dtype=torch.int32)
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, strict: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, strict: bool = False, blank: bool = False
+    ) -> None:
         reach = kernel_size // 2
         super().__init__(in_channels, out_channels, (reach + 1, kernel_size))
         self.padding_sides, self.padding_top, self.shift = reach, reach + strict, int(strict)
+        self.blank = blank and strict
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, in_channels, H, W) to (B, out_channels, H, W)."""
-        return super().forward(F.pad(x, (self.padding_sides, self.padding_sides, self.padding_top, -self.shift)))
+        y = super().forward(F.pad(x, (self.padding_sides, self.padding_sides, self.padding_top, -self.shift)))
+        return F.pad(y[:, :, 1:], (0, 0, 1, 0)) if self.blank else y
 
 
 class HorizontalConv2d(nn.Conv2d):
@@ -54,6 +59,8 @@ class HorizontalConv2d(nn.Conv2d):
         out_ranks: the rank of each channel of the result, (out_channels,) int64.
         reach: how far to the left it sees; 0 makes it a masked 1 x 1 convolution.
         strict: whether a channel must not see its own rank at its own pixel (mask A; without it, mask B).
+        blank: whether the result is zero in column 0, of which a kernel that stops before the pixel sees nothing,
+            instead of the bias.
 
     Example:
         >>> grey = torch.tensor([0])
@@ -66,11 +73,14 @@ class HorizontalConv2d(nn.Conv2d):
 
     mask: Tensor | None
 
-    def __init__(self, in_ranks: Tensor, out_ranks: Tensor, reach: int = 0, strict: bool = False) -> None:
+    def __init__(
+        self, in_ranks: Tensor, out_ranks: Tensor, reach: int = 0, strict: bool = False, blank: bool = False
+    ) -> None:
         visible = in_ranks < out_ranks[:, None] if strict else in_ranks <= out_ranks[:, None]  # (out, in)
         self.shift = 0 if visible.any() else 1
         super().__init__(len(in_ranks), len(out_ranks), (1, reach + 1 - self.shift))
         self.padding_left = reach
+        self.blank = blank and self.shift == 1
         mask = None
         if not self.shift and not visible.all():
             mask = torch.ones_like(self.weight)
@@ -86,7 +96,8 @@ class HorizontalConv2d(nn.Conv2d):
         """Maps (B, in_channels, H, W) to (B, out_channels, H, W)."""
         if self.padding_left:
             x = F.pad(x, (self.padding_left, -self.shift))
-        return F.conv2d(x, self.masked_weight, self.bias)
+        y = F.conv2d(x, self.masked_weight, self.bias)
+        return F.pad(y[..., 1:], (1, 0)) if self.blank else y
 
 
 def channel_ranks(channels: int, image_channels: int) -> Tensor:

@@ -29,6 +29,7 @@ class _Row:
     Attributes:
         windows: for each column what the convolution sees, (B, columns of the kernel * channels); views of one row.
         pixels: for each column where its features belong, (B, features); views of the same row.
+        columns: for each column its features and its latent maps, (B, channels); views of the same row.
     """
 
     def __init__(self, convolution: HorizontalConv2d, maps: Tensor | None, batch: int, width: int) -> None:
@@ -38,7 +39,7 @@ class _Row:
         self.windows = [row[:, j : j + columns].flatten(1) for j in range(width)]
         num_maps = 0 if maps is None else maps.shape[1]
         features, self._row_maps = row[:, left:].tensor_split([channels - num_maps], dim=2)
-        self.pixels = features.unbind(1)
+        self.pixels, self.columns = features.unbind(1), row[:, left:].unbind(1)
         self._maps = None if maps is None else maps.permute(2, 0, 3, 1)  # (H, B, W, num_maps)
 
     def start(self, i: int) -> None:
@@ -61,7 +62,7 @@ class _Layer:
 
     def __init__(self, layer: GatedLayer, maps: Tensor | None, batch: int, height: int, width: int) -> None:
         self.row = _Row(layer.horizontal, maps, batch, width)
-        self._vertical, self._down = layer.vertical, layer.down
+        self._vertical, self._down, self._blank_column = layer.vertical, layer.down, layer.horizontal.blank
         top, sides = layer.vertical.padding_top, layer.vertical.padding_sides
         new = self.row.weight.new_zeros
         self._padded = new(batch, layer.vertical.in_channels, top + height, width + 2 * sides)
@@ -74,13 +75,17 @@ class _Layer:
         self._tanh, self._sigmoid = self._activation.chunk(2, dim=1)
         self._output, self._output_bias = _as_matrix(layer.output)
         self._shortcut = None if layer.shortcut is None else _as_function(layer.shortcut)
+        self._shortcut_input = self.row.columns if layer.shortcut_sees_maps else self.row.pixels
 
     def start_row(self, i: int) -> Tensor:
         """Prepares row i once its v and all rows above are done; returns v' there, (B, out_channels, W)."""
         self.row.start(i)
         seen = self._padded[:, :, i : i + self._vertical.kernel_size[0]]
         above = F.conv2d(seen, self._vertical.weight, self._vertical.bias)  # (B, 2 * out_channels, 1, W)
-        self._above.copy_(F.conv2d(above, self._down.weight, self.row.bias)[:, :, 0].permute(2, 0, 1))
+        if i == 0 and self._vertical.blank:
+            above = torch.zeros_like(above)
+        self._above.copy_(F.conv2d(above, self._down.weight, self._down.bias)[:, :, 0].permute(2, 0, 1))
+        self._above[int(self._blank_column) :] += self.row.bias
         return gate(above)[:, :, 0]
 
     def draw(self, j: int, out: Tensor) -> None:
@@ -89,7 +94,7 @@ class _Layer:
         gated = self._tanh.tanh_().mul_(self._sigmoid.sigmoid_())
         torch.addmm(self._output_bias, gated, self._output, out=out)
         if self._shortcut is not None:
-            out += self._shortcut(self.row.pixels[j])
+            out += self._shortcut(self._shortcut_input[j])
 
 
 def _as_function(shortcut: nn.Module) -> Callable[[Tensor], Tensor]:

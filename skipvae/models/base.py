@@ -258,7 +258,7 @@ class GenerativeModel(Component, SeededModule):
         check_same_vocabulary(saved, self.vocabulary)
         self.vocabulary = self.vocabulary or saved
         if self.strict_loading:
-            check_fits(checkpoint["state_dict"], self)
+            check_fits(checkpoint, self)
         if self.trainer.state.fn != TrainerFn.FITTING:
             self._measured_step = int(checkpoint.get("global_step", 0))
             return
@@ -293,7 +293,7 @@ class GenerativeModel(Component, SeededModule):
         with no_larger_than(checkpoint["state_dict"], checkpoint_path):
             model = build(spec, cls, **overrides)
         if strict:
-            check_fits(checkpoint["state_dict"], model, checkpoint_path)
+            check_fits(checkpoint, model, checkpoint_path)
         model.load_state_dict(checkpoint["state_dict"], strict=strict)
         model.vocabulary = vocabulary_in(checkpoint)
         return model.to(map_location).eval() if isinstance(map_location, (str, torch.device)) else model.eval()

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from skipvae import Autoregressive
+from skipvae.checkpoint import check_fits
 from skipvae.component import build
 from skipvae.decoders import Decoder, GatedPixelCNNDecoder
 
@@ -18,6 +20,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "skip, several maps": {"latent_dim": 2, "skip": True, "latent_maps": 3},
     "lists": {"latent_dim": 2, "skip": True, "channels": [4, 6, 6], "kernel_size": [3, 1, 3]},
 }
+PUBLISHED = {
+    f"{layer}, {name}": {"layer": layer} | arguments
+    for layer, names in {"published": list(VARIANTS), "kim2018": ["plain", "skip", "lists"]}.items()
+    for name, arguments in VARIANTS.items()
+    if name in names
+}
+"""The layers of published code, which are of images of one channel."""
+ALL = VARIANTS | PUBLISHED
+
+
+def with_shapes(shapes: list[Any], grey: list[Any]) -> list[tuple[str, Any]]:
+    """Every variant with every shape: the published layer with those of one channel alone."""
+    return [*itertools.product(VARIANTS, shapes), *itertools.product(PUBLISHED, grey)]
+
+
 SMALL: dict[str, Any] = {"channels": 4, "num_layers": 3}
 
 
@@ -28,6 +45,7 @@ def make(image_shape: tuple[int, int, int], **arguments: Any) -> GatedPixelCNNDe
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.normal_(0, 0.7)
+        decoder.output.bias.zero_()  # type: ignore[union-attr]
     return decoder.double()
 
 
@@ -35,12 +53,13 @@ def latent(decoder: GatedPixelCNNDecoder, batch: int) -> Tensor | None:
     return torch.randn(batch, decoder.latent_dim).double() if decoder.latent_dim else None
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize(("image_shape", "kernel_size"), [((1, 3, 3), 3), ((2, 2, 2), 1), ((3, 1, 4), 1)])
-def test_the_probabilities_of_all_images_sum_to_one(
-    variant: str, image_shape: tuple[int, int, int], kernel_size: int
-) -> None:
-    arguments = VARIANTS[variant]
+@pytest.mark.parametrize(
+    ("variant", "shape"),
+    with_shapes([((1, 3, 3), 3), ((2, 2, 2), 1), ((3, 1, 4), 1)], [((1, 3, 3), 3), ((1, 1, 6), 1)]),
+)
+def test_the_probabilities_of_all_images_sum_to_one(variant: str, shape: tuple[tuple[int, int, int], int]) -> None:
+    arguments = ALL[variant]
+    image_shape, kernel_size = shape
     if kernel_size == 1:
         arguments = arguments | {"kernel_size": 1}
     decoder = make(image_shape, **arguments)
@@ -54,24 +73,24 @@ def test_the_probabilities_of_all_images_sum_to_one(
         assert log_prob.std() > 0.1
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("image_shape", [(1, 3, 3), (1, 4, 5), (2, 3, 4), (3, 5, 3)])
+@pytest.mark.parametrize(
+    ("variant", "image_shape"), with_shapes([(1, 3, 3), (1, 4, 5), (2, 3, 4), (3, 5, 3)], [(1, 4, 5)])
+)
 def test_a_logit_depends_on_all_earlier_pixels_and_on_no_other(variant: str, image_shape: tuple[int, int, int]) -> None:
-    decoder = make(image_shape, **{"num_layers": 3 if variant == "lists" else 6} | VARIANTS[variant])
+    decoder = make(image_shape, **{"num_layers": 3 if variant.endswith("lists") else 6} | ALL[variant])
     channels, height, width = image_shape
     z = latent(decoder, 1)
     jacobian = torch.autograd.functional.jacobian(lambda x: decoder.logits(x, z), torch.rand(1, *image_shape).double())
     in_order = jacobian.view(*image_shape, *image_shape).permute(1, 2, 0, 4, 5, 3)  # rows, columns, then channels
     in_order = in_order.reshape(height * width * channels, height * width * channels)
     assert in_order.triu().eq(0).all()
-    if variant != "lists":  # six layers see the whole image, without a blind spot
+    if variant not in ("lists", *PUBLISHED):  # six layers see the whole image, without a blind spot
         assert in_order.tril(-1).ne(0).sum() == in_order.shape[0] * (in_order.shape[0] - 1) // 2
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("image_shape", [(1, 6, 5), (3, 6, 5)])
+@pytest.mark.parametrize(("variant", "image_shape"), with_shapes([(1, 6, 5), (3, 6, 5)], [(1, 6, 5)]))
 def test_every_parameter_gets_a_gradient(variant: str, image_shape: tuple[int, int, int]) -> None:
-    decoder = make(image_shape, **VARIANTS[variant])
+    decoder = make(image_shape, **ALL[variant])
     x = torch.rand(2, *image_shape).round().double()
     decoder(x, latent(decoder, 2)).sum().backward()
     for name, parameter in decoder.named_parameters():
@@ -115,6 +134,8 @@ def test_the_description_builds_the_same_decoder() -> None:
         ({"image_shape": (3, 6, 5), "channels": 2}, "at least the 3 channels"),
         ({"latent_maps": 0}, "latent_maps"),
         ({"latent_dim": 0, "skip": True}, "skip"),
+        ({"layer": "dense"}, "layer is 'dense': choose from shifted_once, published, kim2018"),
+        ({"layer": "published", "image_shape": (3, 6, 5)}, "images of one channel, not 3: take layer=shifted_once"),
     ],
 )
 def test_bad_settings_are_refused_in_one_line(arguments: dict[str, Any], message: str) -> None:
@@ -161,3 +182,14 @@ def test_compiled_equals_eager() -> None:
         torch.testing.assert_close(fast, eager, rtol=1e-4, atol=1e-4)
     assert compiled.state_dict().keys() == decoder.state_dict().keys()
     assert torch.equal(compiled.preview(z), decoder.preview(z))
+
+
+def test_a_checkpoint_of_the_other_layer_is_refused_by_name() -> None:
+    settings: dict[str, Any] = {"latent_dim": 0, "image_shape": (1, 6, 5), "num_layers": 2, "channels": 4}
+    ours, published = (
+        Autoregressive(GatedPixelCNNDecoder(**settings, **layer)) for layer in ({}, {"layer": "published"})
+    )
+    content = {"state_dict": ours.state_dict(), "skipvae": {"model": ours.spec}}
+    with pytest.raises(ValueError, match=r"decoder\.layer is shifted_once there and published here, so that"):
+        check_fits(content, published)
+    check_fits(content, ours)
