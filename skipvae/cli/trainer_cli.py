@@ -14,6 +14,7 @@ from skipvae import runs
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
 from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.cli.argv import refuse_linked, values_of, with_config_of_run
+from skipvae.cli.data_settings import with_own_data_settings
 from skipvae.cli.quiet import quieten
 from skipvae.component import class_path
 from skipvae.logger import RunLogger
@@ -191,6 +192,7 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
         def subcommands() -> dict[str, set[str]]:
             return {command: SkipVAECLI.subcommands()[command]}
 
+    args = with_own_data_settings(args)
     raise_errors = {"exit_on_error": False}  # so that they become one line, not a page of usage
     return Command(
         LightningModule,
