@@ -1,14 +1,23 @@
-"""Is my VAE collapsed? An answer in words, with advice."""
+"""Is my VAE collapsed? What the encoder puts into z and whether the decoder listens, in words, with advice."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+NEGLIGIBLE = 0.1
+"""Nats per example below which a side counts as silent, and a unit's KL as small."""
+
 
 def verdict(results: Mapping[str, Any], skip: bool, annealed: bool = False, free_bits: bool = False) -> str:
-    """One line that says how many units are used and what to try next.
+    """One line that says which side uses z, by how much, and what to try next.
+
+    The encoder is silent if MI is at most 0.1 nats or twice its standard error; the decoder, if log p(x|z) moves by no
+    more than that, neither when z is exchanged between examples nor when it is drawn from the prior. Nothing is said of
+    a side that was not measured.
 
     Args:
-        results: of a model's evaluation: `au`, `kl`, `kl_per_dim`, and `mi` with `mi_stderr` and `mi_ceiling`.
+        results: of a model's evaluation: `au`, `kl`, `kl_per_dim`, `mi_ceiling`; `mi`, `decoder_dependence`,
+            `prior_dependence` and `exchange_loss` with their standard errors.
         skip: whether the decoder skips.
         annealed: whether the weight of the KL was annealed.
         free_bits: whether training used free bits.
@@ -21,11 +30,18 @@ def verdict(results: Mapping[str, Any], skip: bool, annealed: bool = False, free
     if not num_units:
         return "no latent variables, so nothing that could collapse"
     active, kl = results["au"], results["kl"]
-    collapsed = num_units - active
-    parts = [f"{active} of {num_units} units active, {collapsed or 'none'} collapsed", f"KL {_nats(kl)} nats"]
-    if active == 0:
-        parts.append("full collapse: the decoder ignores z")
-    if collapsed:
+    collapsed, thin = num_units - active, active > 0 and kl / active < NEGLIGIBLE
+    informs, heard = _exceeds_noise(results, "mi"), _exceeds_noise(results, "decoder_dependence")
+    healthy = not collapsed and not thin and informs is not False and heard is not False
+
+    units = f"{active} of {num_units} units active"
+    if collapsed or healthy:
+        units += f", {collapsed or 'none'} collapsed"
+    parts = [units, f"KL {_nats(kl)} nats{f', under {NEGLIGIBLE} for each active unit' if thin else ''}"]
+    parts += _sides(results, informs, heard)
+    if informs is False and kl - results["mi"] > NEGLIGIBLE:
+        parts.append("the KL carries no information: the posterior is alike for all x, away from the prior")
+    if not healthy:
         remedies = {"skip": skip, "KL annealing": annealed, "free bits": free_bits}
         untried = [name for name, tried in remedies.items() if not tried]
         parts.append(f"try {' or '.join(untried[:2] or ['a smaller latent_dim'])}")
@@ -40,6 +56,41 @@ def at_ceiling(results: Mapping[str, Any]) -> bool:
         return False
     margin = max(0.1, 2 * float(results["mi_stderr"]))
     return float(results["mi"]) > float(results["mi_ceiling"]) - margin
+
+
+def _exceeds_noise(results: Mapping[str, Any], key: str) -> bool | None:
+    """Whether a quantity is neither negligible nor within its error; None if it was not measured."""
+    if key not in results:
+        return None
+    error = results.get(f"{key}_stderr", 0.0)
+    return bool(results[key] > max(NEGLIGIBLE, 0.0 if math.isnan(error) else 2 * error))
+
+
+def _sides(results: Mapping[str, Any], informs: bool | None, heard: bool | None) -> list[str]:
+    """A sentence on encoder and decoder, as far as they were measured."""
+    mi, exchanged = _measured(results, "mi"), "when z is exchanged between examples"
+    silent = f"the encoder puts nothing into z (MI {mi})"
+    if informs is None or heard is None:
+        return [silent] if informs is False else []
+    moves = f"log p(x|z) moves by {_measured(results, 'decoder_dependence')} {exchanged}"
+    if informs and heard:
+        loss = _measured(results, "exchange_loss")
+        return [f"both sides use z: MI {mi}, and the decoder loses {loss} {exchanged}"]
+    listens = heard or _exceeds_noise(results, "prior_dependence")
+    if listens and not heard:
+        moves += f", but by {_measured(results, 'prior_dependence')} when it is drawn from the prior"
+    if informs:
+        return [f"encoder only: MI {mi}, but the decoder {'does not use it' if listens else 'ignores z'} ({moves})"]
+    if listens:
+        return [f"decoder only: the decoder listens ({moves}), but {silent}"]
+    return [f"full collapse: {silent} and the decoder ignores z ({moves})"]
+
+
+def _measured(results: Mapping[str, Any], key: str) -> str:
+    """Value and standard error, with the digits that the error leaves."""
+    value, error = results.get(key, math.nan), results.get(f"{key}_stderr", math.nan)
+    digits = min(3, max(1, -math.floor(math.log10(error)))) if 0 < error < math.inf else 2
+    return f"{value:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
 
 
 def _nats(value: float) -> str:

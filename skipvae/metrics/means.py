@@ -90,6 +90,11 @@ class RunningMoments(DatasetMetric):
 class DatasetMean(RunningMoments):
     """Mean over all examples of a data set, whatever the sizes of its batches; sums are in float64.
 
+    Args:
+        empty_ok: whether `moments` of no examples are NaN instead of an error: a process may have none to offer, and
+            only merging says whether another has.
+        kwargs: for `torchmetrics.Metric`.
+
     Example:
         >>> kl = DatasetMean()
         >>> kl.update(torch.tensor([1.0, 2.0]))
@@ -97,6 +102,17 @@ class DatasetMean(RunningMoments):
         >>> print(f"{kl.compute():.2f} +- {kl.standard_error():.2f} nats")
         3.00 +- 1.53 nats
     """
+
+    def __init__(self, empty_ok: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.empty_ok = empty_ok
+
+    def _summarise(self) -> Moments:
+        if self.empty_ok and not any(len(rows) for rows in self.rows):
+            nan = torch.tensor(torch.nan, dtype=torch.float64)
+            self._moments = Moments(torch.zeros_like(nan), nan, nan)
+            return self._moments
+        return super()._summarise()
 
     def standard_error(self) -> Tensor:
         """Standard error of the mean, of the shape of one example; NaN for a single example."""

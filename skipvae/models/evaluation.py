@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from math import exp, log
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from skipvae.metrics import ActiveUnits, DatasetMean, KLPerDimension, MutualInformation, Representation
+from skipvae.metrics.mutual_information import MAX_EXAMPLES
 from skipvae.objective import Elbo
 from skipvae.posterior import DiagonalGaussian
 
@@ -94,17 +96,19 @@ class Evaluation(LikelihoodEvaluation):
 
     Args:
         active_threshold: variance of the posterior mean above which a unit is active.
+        max_mi_examples: examples that the mutual information is estimated with at most.
     """
 
-    def __init__(self, active_threshold: float = 0.01) -> None:
+    def __init__(self, active_threshold: float = 0.01, max_mi_examples: int = MAX_EXAMPLES) -> None:
         super().__init__()
         self.reconstruction, self.kl, self.kl_per_dim = DatasetMean(), DatasetMean(), KLPerDimension()
-        self.mutual_information = MutualInformation()
+        self.mutual_information = MutualInformation(max_mi_examples)
+        self.dependence = DatasetMean(empty_ok=True)
         self.active_units = ActiveUnits(active_threshold)
         self.active_threshold = active_threshold
         self.elbo_per_step, self.diverged = DatasetMean(), DatasetMean()
         self.representation = Representation()
-        self._with_refinement = self._with_labels = False
+        self._with_refinement = self._with_labels = self._with_dependence = False
 
     def update_latents(self, posterior: DiagonalGaussian, z: Tensor, terms: Elbo) -> None:
         """Takes in q(z|x) of a batch, one z (B, K) drawn from it, and the ELBO by that z."""
@@ -113,6 +117,12 @@ class Evaluation(LikelihoodEvaluation):
         self.kl_per_dim.update(terms.kl_per_dim)
         self.active_units.update(posterior.mean)
         self.mutual_information.update(posterior.mean, posterior.logvar, z)
+
+    def update_dependence(self, change: Tensor) -> None:
+        """Takes in how log p(x|z) of a batch changes if z is exchanged, and if it is drawn from the prior, (B, 2)."""
+        self._with_dependence = True
+        change = change[change.isfinite().all(1)]  # x may be impossible by another z
+        self.dependence.update(torch.column_stack([change.abs(), change[:, 0]]))
 
     def update_refinement(self, elbo_per_step: Tensor, diverged: Tensor) -> None:
         """Takes in the ELBO of a batch along the steps of inference, (B, num_steps + 1), and who fell back, (B,)."""
@@ -127,7 +137,7 @@ class Evaluation(LikelihoodEvaluation):
 
     def reset(self) -> None:
         """Forgets what was taken in."""
-        self._with_refinement = self._with_labels = False
+        self._with_refinement = self._with_labels = self._with_dependence = False
         super().reset()
 
     def compute(self) -> dict[str, Any]:
@@ -135,12 +145,16 @@ class Evaluation(LikelihoodEvaluation):
 
         Where steps of inference were made, what they gained; where there are labels, what the means tell of them.
         """
-        information = self.mutual_information.estimate()
+        information = self.mutual_information.estimate().bounded()
         results = super().compute()
         if self._with_refinement:
             curve = self.elbo_per_step.compute().tolist()
             results["elbo_per_step"], results["amortization_gap"] = curve, curve[-1] - curve[0]
             results["diverged"] = round(float(self.diverged.compute()) * results["num_examples"])
+        if self._with_dependence and (dependence := self.dependence.moments()).num_examples:
+            for i, name in enumerate(("decoder_dependence", "prior_dependence", "exchange_loss")):
+                results[name] = float(dependence.mean[i])
+                results[f"{name}_stderr"] = float(dependence.standard_error[i])
         if self._with_labels:
             results |= self.representation.compute()
         return results | {
@@ -149,6 +163,7 @@ class Evaluation(LikelihoodEvaluation):
             "mi": float(information.mi),
             "mi_stderr": float(information.stderr),
             "mi_ceiling": float(information.ceiling),
+            "mi_examples": information.num_examples,
             "aggregated_kl": float(information.aggregated_kl),
             "au": int(self.active_units.compute()),
             "au_threshold": self.active_threshold,

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ class VAE(GenerativeModel):
         free_bits: nats that each latent dimension may spend before its KL costs anything in training.
         active_threshold: variance of the posterior mean above which a unit is active.
         num_importance_samples: S of the test negative log-likelihood; 0 skips it.
+        max_mi_examples: examples that the mutual information is estimated with at most: time grows with the square.
         optimizer: parameters -> optimiser.
         lr_scheduler: optimiser -> scheduler, stepped once per epoch.
         compile: whether to run encoder and decoder through torch.compile; the first steps take minutes then.
@@ -57,6 +59,7 @@ class VAE(GenerativeModel):
         free_bits: float = 0.0,
         active_threshold: float = 0.01,
         num_importance_samples: int = 100,
+        max_mi_examples: int = 10_000,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True),
         lr_scheduler: LRSchedulerCallable | None = None,
         compile: bool = False,
@@ -85,7 +88,7 @@ class VAE(GenerativeModel):
         self.encoder, self.decoder, self.inference = encoder, decoder, inference
         self.free_bits = free_bits
         self.num_importance_samples = num_importance_samples
-        self.evaluation: Evaluation = Evaluation(active_threshold)
+        self.evaluation: Evaluation = Evaluation(active_threshold, max_mi_examples)
 
     @property
     def parts(self) -> list[nn.Module]:
@@ -200,7 +203,8 @@ class VAE(GenerativeModel):
         inferred = self._inferred(x)
         posterior = inferred.posterior
         z = posterior.rsample()
-        terms = Elbo(self.decoder(x, z), posterior.kl())
+        reconstruction = self.decoder(x, z)
+        terms = Elbo(reconstruction, posterior.kl())
         bound = None
         if num_importance_samples:
             bound = importance_weighted_log_likelihood(self.decoder, x, posterior, num_importance_samples)
@@ -208,7 +212,16 @@ class VAE(GenerativeModel):
         self.evaluation.update_latents(posterior, z, terms)
         if inferred.elbo_per_step is not None and inferred.diverged is not None:
             self.evaluation.update_refinement(inferred.elbo_per_step, inferred.diverged)
+        if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:  # nothing within training asks for it
+            self.evaluation.update_dependence(self._changes(x, z, reconstruction))
         return posterior
+
+    def _changes(self, x: Tensor, z: Tensor, own: Tensor) -> Tensor:
+        """By how much log p(x|z) falls from `own` (B,) with the z of half a batch away, and of the prior: (B, 2)."""
+        if len(x) == 1:
+            return own.new_empty(0, 2)
+        others = (z.roll(len(x) // 2, 0), torch.randn_like(z))
+        return torch.stack([own - self.decoder(x, other) for other in others], 1)
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> dict[str, Tensor]:
         """The posterior of a batch (x, label, id): mean and logvar (B, K), label and id (B,).

@@ -134,6 +134,8 @@ def test_what_is_logged(tmp_path):
     model = Scripted()
     model.beta = 0.25
     fit(model, tmp_path, logger=logger)
+    assert "mi" in model.results
+    assert "decoder_dependence" not in model.results  # another pass of the decoder, which nothing in training asks for
     names = {name for _, metrics in logger.metrics for name in metrics} - {"epoch"}
     train = {"train/loss", "train/beta", "train/reconstruction", "train/kl"}
     assert names == train | {f"val/{name}" for name in ("elbo", "reconstruction", "kl", "mi", "au")}

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from skipvae import VAE
+from skipvae import VAE, DiagonalGaussian
+from skipvae.callbacks import verdict
 from tests.linear_gaussian import LinearGaussianDecoder, LinearGaussianEncoder
 
 
@@ -67,6 +68,72 @@ def test_samples_have_the_moments_of_the_model():
     # of an entry of a Gaussian's sample covariance: (S_ij^2 + S_ii S_jj) / n
     error = ((covariance.square() + variance.outer(variance)) / n).sqrt()
     assert ((draws.T.cov() - covariance).abs() < 5 * error).all()
+
+
+# -- which side uses z ------------------------------------------------------------------------------------------------
+
+
+class Alike(LinearGaussianEncoder):
+    """The prior, whatever x is."""
+
+    mean, logvar = 0.0, 0.0
+
+    def forward(self, x):
+        exact = super().forward(x).mean
+        return DiagonalGaussian(torch.full_like(exact, self.mean), torch.full_like(exact, self.logvar))
+
+
+class Narrow(Alike):
+    """The same narrow posterior for all x, whose samples hardly differ."""
+
+    mean, logvar = 0.5, -14.0
+
+
+@torch.no_grad()
+def sides(encoder_kind, listens: bool, sizes=(100,) * 30) -> dict:
+    """What is measured of data of probabilistic PCA by a decoder that is right, or has no weights for z."""
+    decoder = LinearGaussianDecoder()
+    truth = LinearGaussianDecoder()
+    if not listens:
+        decoder.weight.zero_()
+    model = VAE(encoder_kind(truth), decoder, num_importance_samples=0)
+    torch.manual_seed(0)
+    for size in sizes:
+        model.validation_step((truth.sample(torch.randn(size, 2, dtype=torch.double)),), 0)
+    return model.evaluation.compute()
+
+
+@pytest.mark.parametrize(
+    ("encoder_kind", "listens", "words"),
+    [
+        (LinearGaussianEncoder, True, "both sides use z"),
+        (LinearGaussianEncoder, False, "encoder only"),
+        (Alike, True, "decoder only"),
+        (Narrow, True, "decoder only"),
+        (Alike, False, "full collapse"),
+        (Narrow, False, "the KL carries no information"),
+    ],
+)
+def test_each_side_is_measured(encoder_kind, listens, words):
+    found, decoder = sides(encoder_kind, listens), LinearGaussianDecoder()
+    assert words in verdict(found, skip=False)
+    # of its own z, x is |noise|^2 / 2 s^2 away; of one drawn without it, also |W (z - z')|^2 / 2 s^2
+    gain = 0.0
+    if encoder_kind is LinearGaussianEncoder:
+        gain = float(decoder.weight.detach().square().sum() / decoder.noise**2)
+    if listens:
+        assert abs(found["exchange_loss"] - gain) < 4 * found["exchange_loss_stderr"]
+        assert found["prior_dependence"] > 10 * found["prior_dependence_stderr"]
+        assert found["decoder_dependence"] >= found["exchange_loss"]
+        assert (found["decoder_dependence"] < 0.1) == (encoder_kind is Narrow)
+    else:
+        assert found["decoder_dependence"] == found["exchange_loss"] == found["prior_dependence"] == 0
+    assert found["mi"] >= 0
+
+
+def test_batches_of_one_have_none_to_exchange_with():
+    assert "decoder_dependence" not in sides(LinearGaussianEncoder, True, [1, 1, 1])
+    assert "decoder_dependence" in sides(LinearGaussianEncoder, True, [1, 2, 1])
 
 
 @torch.no_grad()
