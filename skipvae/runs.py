@@ -5,9 +5,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 from pytorch_lightning import LightningDataModule
+
+from skipvae.yaml_files import load_yaml
 
 LOG_ROOT = "lightning_logs"
 
@@ -95,7 +96,7 @@ def config_of(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.yaml"
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read, mend it or take it away: {error}") from error
+        config = load_yaml(path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read, fix or remove it: {error}") from error
     return config if isinstance(config, dict) else {}

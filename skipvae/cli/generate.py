@@ -13,6 +13,7 @@ from torchvision.utils import save_image
 
 from skipvae import runs
 from skipvae.cli import text_output
+from skipvae.cli.argv import values_of
 from skipvae.cli.text_output import Generation, is_text
 from skipvae.models import VAE, GenerativeModel
 from skipvae.persistence.atomic import atomic_write, check_output
@@ -156,11 +157,16 @@ def run(args: list[str]) -> None:
     command, *options = args
     function = COMMANDS[command]
     parser = ArgumentParser(
-        prog=f"skipvae {command}", description=str(function.__doc__).partition("\n")[0], exit_on_error=False
+        prog=f"skipvae {command}",
+        description=str(function.__doc__).partition("\n")[0],
+        exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_function_arguments(function, as_group=False, sub_configs=True)
     arguments: Namespace = parser.instantiate(parser.parse_args(options))
-    function(**arguments.as_dict())
+    texts = {name: values_of(options, f"--{name}") for name in ("text", "start", "end")}
+    own = {name: values[-1] for name, values in texts.items() if values}  # `--text null` is a word, too
+    function(**arguments.as_dict() | own)
 
 
 def _load(ckpt_path: str, seed: int, device: str, kind: type[Any]) -> Any:

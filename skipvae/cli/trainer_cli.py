@@ -146,6 +146,8 @@ class SkipVAECLI(LightningCLI):
         given = trainer_config.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
         bars = [bar for bar in (*given, *self.trainer_defaults["callbacks"]) if isinstance(bar, ProgressBar)]
+        if any(isinstance(bar, ProgressBar) for bar in self.trainer_defaults["callbacks"]):
+            trainer_config["enable_progress_bar"] = None  # a study notes progress by one, whatever its configs show
         if trainer_config.get("enable_progress_bar") is not False and not bars:
             bars = [TQDMProgressBar(refresh_rate=25)]
             given = [*given, *bars]
@@ -193,7 +195,7 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
             return {command: SkipVAECLI.subcommands()[command]}
 
     args = with_own_data_settings(args)
-    raise_errors = {"exit_on_error": False}  # so that they become one line, not a page of usage
+    raise_errors = {"exit_on_error": False, "allow_abbrev": False}  # one line, not a page of usage; and no guesses
     return Command(
         LightningModule,
         LightningDataModule,

@@ -7,12 +7,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from skipvae.errors import USER_ERRORS, one_line
 from skipvae.study.plan import Point, Study
 from skipvae.study.point import Launch
 from skipvae.study.record import Record
+from skipvae.yaml_files import load_text, load_yaml
 
 Config = dict[str, Any]
 
@@ -47,14 +46,14 @@ def _parsed(point: Point, launch: Launch) -> Config:
         pass
     except USER_ERRORS as error:
         raise ValueError(f"{point.name}: {one_line(error)}") from None
-    config: Config = yaml.safe_load(output.getvalue())
+    config: Config = load_text(output.getvalue())
     return config
 
 
 def config_of_run(folder: Path) -> Config | None:
     """The config that a run was made with; None if it has not got that far."""
     file = folder / "config.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return load_yaml(file) if file.is_file() else None
 
 
 def check_configs(study: Study, configs: Mapping[str, Config]) -> None:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import yaml
 from rich import box
 from rich.table import Table
 
@@ -18,6 +17,7 @@ from skipvae.study.provenance import code_digests
 from skipvae.study.record import Record, is_running
 from skipvae.study.report import report
 from skipvae.study.watch import open_console, watched
+from skipvae.yaml_files import load_text
 
 DESCRIPTION = "Many runs, one table: models against what is varied, each with several seeds."
 
@@ -126,7 +126,7 @@ def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--cluster_options takes KEY=VALUE, not {text}")
-    return key, yaml.safe_load(value)
+    return key, load_text(value)
 
 
 def _overview(study: Study, records: dict[str, Record]) -> Table:

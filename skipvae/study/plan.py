@@ -9,7 +9,7 @@ from typing import Any
 
 from skipvae.runs import LOG_ROOT
 from skipvae.study.fields import Fields, Settings, safe_name
-from skipvae.yaml_files import load_yaml
+from skipvae.yaml_files import load_text, load_yaml
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Quantity:
 
     Attributes:
         name: as in tables and pictures.
-        values: label and settings.
+        values: label and settings; sorted where the labels are numbers, else in the order of the file.
     """
 
     name: str
@@ -118,7 +118,11 @@ def read_study(path: str | Path) -> Study:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no study file {path}: see configs/studies for some")
-    fields = Fields(path, load_yaml(path), {"name", "about", "remarks", "base", "overrides", "models", "vary", "seeds"})
+    fields = Fields(
+        path,
+        load_yaml(path, text_keys=True),
+        {"name", "about", "remarks", "base", "overrides", "models", "vary", "seeds"},
+    )
     name = safe_name(fields.text("name", path.stem))
     quantities = tuple(_quantity(label, fields.part("vary", label)) for label in fields.mapping("vary"))
     models = {label: fields.part("models", label) for label in fields.mapping("models")}
@@ -152,12 +156,24 @@ def _quantity(name: str, given: Fields) -> Quantity:
     if not given.values:
         given.fail("say what is varied: {model.decoder.latent_dim: [2, 10]}")
     if all(isinstance(value, dict) for value in given.values.values()):
-        return Quantity(name, tuple(given.values.items()))
+        return Quantity(name, _sorted([(_number_or_text(label), value) for label, value in given.values.items()]))
     columns = list(given.values.values())
     if not all(isinstance(column, list) and len(column) == len(columns[0]) > 0 for column in columns):
         given.fail("give each setting a list of values, all equally long: {model.decoder.latent_dim: [2, 10]}")
     rows = zip(*columns, strict=True)
-    return Quantity(name, tuple((row[0], dict(zip(given.values, row, strict=True))) for row in rows))
+    return Quantity(name, _sorted([(row[0], dict(zip(given.values, row, strict=True))) for row in rows]))
+
+
+def _number_or_text(label: str) -> int | float | str:
+    value = load_text(label)
+    return value if type(value) in (int, float) else label
+
+
+def _sorted(values: list[tuple[Any, Settings]]) -> tuple[tuple[Any, Settings], ...]:
+    """By the labels where all are numbers, for they are the axis of a picture; else in the order of the file."""
+    if all(type(label) in (int, float) for label, _ in values):
+        values = sorted(values, key=lambda value: value[0])
+    return tuple(values)
 
 
 def _as_text(value: Any) -> str:

@@ -68,7 +68,8 @@ def name_of(varied: Mapping[str, Any]) -> str:
 def metrics_by(quantity: str, study: Study, table: Table) -> Figure:
     """Each metric against a varied quantity, mean and standard deviation over seeds; a level line where it is fixed."""
     values = next([value for value, _ in q.values] for q in study.quantities if q.name == quantity)
-    numeric = all(isinstance(value, (int, float)) for value in values)
+    numeric = all(type(value) in (int, float) for value in values)
+    decades = numeric and min(values) > 0 and max(values) >= 10 * min(values)
     metrics = [metric for metric in table.metrics if metric.key != "seconds"]
     figure, axes = grid(len(metrics))
     lines: dict[str, list[Row]] = {}
@@ -86,8 +87,9 @@ def metrics_by(quantity: str, study: Study, table: Table) -> Figure:
                 y = [row.cells[metric.key].mean for row in rows]
                 spread = [row.cells[metric.key].deviation or 0 for row in rows]
                 axis.errorbar(x, y, spread, marker="o", markersize=4, capsize=3, **style)
-        axis.set(title=metric.title, xlabel=quantity)
+        axis.set(title=metric.title, xlabel=quantity, xscale="log" if decades else "linear")
         axis.set_xticks(values if numeric else range(len(values)), [str(value) for value in values])
+        axis.minorticks_off()  # on a logarithmic axis they would have labels of their own
     axes[0].legend(fontsize="small")
     return figure
 

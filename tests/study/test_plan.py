@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from skipvae.study.plan import read_study
+from skipvae.study.plots import metrics_by
+from skipvae.study.table import tabulate
+from tests.study.test_table import fabricated
 
 WriteStudy = Callable[..., Path]
 
@@ -138,3 +141,34 @@ def test_files_that_are_missing_or_no_yaml(write_study: WriteStudy, tmp_path: Pa
     file.write_bytes(b"\xff\xfe\x00\x9f")
     with pytest.raises(ValueError, match="is not a text file"):
         read_study(file)
+
+
+def test_names_are_text_and_numbers_are_numbers(write_study: WriteStudy) -> None:
+    file = write_study()
+    file.write_text(
+        "base: base.yaml\nmodels: {off: {}, no: {a: 1}, on: {a: 2}, 010: {a: 3}}\n"
+        "vary:\n  rate: {r: [1e-2, 1e-3, 5e-3], s: [1, 2, 3]}\n  prior: {no: {p: 1}, off: {p: 2}}\n"
+        "  K: {10: {k: 10}, 2: {k: 2}}\n",
+        encoding="utf-8",
+    )
+    study = read_study(file)
+    assert study.models == ("off", "no", "on", "010")
+    rate, prior, size = study.quantities
+    assert rate.values == (
+        (0.001, {"r": 0.001, "s": 2}),
+        (0.005, {"r": 0.005, "s": 3}),
+        (0.01, {"r": 0.01, "s": 1}),
+    ), "sorted, for it is an axis"
+    assert [label for label, _ in prior.values] == ["no", "off"], "as in the file"
+    assert [label for label, _ in size.values] == [2, 10]
+    assert "--r=0.001" in study.points[0].arguments
+
+
+def test_the_axis_of_decades_is_logarithmic(write_study: WriteStudy) -> None:
+    for values, scale in (([1e-2, 1e-3], "log"), ([6, 3], "linear"), ([0, 100], "linear"), (["a", "b"], "linear")):
+        study = read_study(write_study(vary={"q": {"k": values}}))
+        results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
+        axis = metrics_by("q", study, tabulate(study, results)).axes[0]
+        assert axis.get_xscale() == scale
+        drawn = axis.containers[0].lines[0].get_xdata()
+        assert list(drawn) == sorted(drawn)

@@ -47,7 +47,8 @@ def wait_until_training(process: "subprocess.Popen[str]", folder: Path) -> None:
 
 
 def test_run_then_report(write_study: WriteStudy, capfd: pytest.CaptureFixture[str]) -> None:
-    file = write_study(vary={"K": {"model.decoder.latent_dim": [2, 3]}}, seeds=[2])
+    quiet = {"trainer.enable_progress_bar": False}
+    file = write_study(vary={"K": {"model.decoder.latent_dim": [2, 3]}}, overrides=quiet, seeds=[2])
     study("run", file, "--dry_run")
     shown = capfd.readouterr().out
     assert "SKIP-VAE-K3-seed2" in shown
