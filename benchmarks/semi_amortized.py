@@ -26,11 +26,10 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-import skipvae.inference
 from skipvae import VAE
 from skipvae.decoders import Decoder, GatedPixelCNNDecoder, LSTMDecoder, MLPDecoder
 from skipvae.encoders import Encoder, LSTMEncoder, MLPEncoder, ResNetEncoder
-from skipvae.inference import Amortized, SemiAmortized
+from skipvae.inference import Amortized, SemiAmortized, gradient_ascent
 from skipvae.score import LogLikelihood, score
 
 K = 20
@@ -96,7 +95,7 @@ def parts(name: str, scale: str, device: str) -> tuple[Encoder, Decoder, Tensor]
 
 def as_published(step: Callable[[], None]) -> Callable[[], None]:
     def published() -> None:
-        with mock.patch.object(skipvae.inference, "score", published_score):
+        with mock.patch.object(gradient_ascent, "score", published_score):
             step()
 
     return published
@@ -222,7 +221,7 @@ def gradient_errors(model: dict[str, VAE], x: Tensor, num_steps: int) -> dict[st
         truth = gradient_of(reference, cast(x, torch.float64))
     errors = {}
     for label, vae in model.items():
-        with mock.patch.object(skipvae.inference, "score", published_score if label in PUBLISHED else score):
+        with mock.patch.object(gradient_ascent, "score", published_score if label in PUBLISHED else score):
             error = gradient_of(vae.eval(), cast(x, next(vae.parameters()).dtype)) - truth
         errors[label] = f"{float(error.norm() / truth.norm()):.1e}"
         vae.train()

@@ -190,8 +190,12 @@ class VAE(GenerativeModel):
             rank_zero_info(message)
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        """Measures a batch with the posterior that inference ends with and a KL weight of 1."""
-        self._measure(batch[0], num_importance_samples=0)
+        """Measures a batch with the posterior that inference ends with and a KL weight of 1.
+
+        The steps that lead to this posterior may use the annealed weight, if the inference says so.
+        """
+        annealed = self.inference.anneal_validation and self.trainer.state.fn == TrainerFn.FITTING
+        self._measure(batch[0], num_importance_samples=0, beta=self.beta if annealed else 1.0)
 
     def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """As in validation, and the importance-weighted likelihood, and what the posterior means tell of labels."""
@@ -199,8 +203,8 @@ class VAE(GenerativeModel):
         if len(batch) > 1:
             self.evaluation.update_labels(posterior.mean, batch[1])
 
-    def _measure(self, x: Tensor, num_importance_samples: int) -> DiagonalGaussian:
-        inferred = self._inferred(x)
+    def _measure(self, x: Tensor, num_importance_samples: int, beta: float = 1.0) -> DiagonalGaussian:
+        inferred = self._inferred(x, beta)
         posterior = inferred.posterior
         z = posterior.rsample()
         reconstruction = self.decoder(x, z)

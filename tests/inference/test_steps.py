@@ -1,11 +1,14 @@
 import math
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
+from torch.utils.data import DataLoader, TensorDataset
 
 from skipvae import VAE
+from skipvae.callbacks import FixedKLWeight
 from skipvae.decoders import LSTMDecoder, MLPDecoder
 from skipvae.encoders import MLPEncoder
 from skipvae.inference import SVI, Amortized, SemiAmortized, divergence
@@ -36,6 +39,54 @@ def test_refinement_converges_to_the_exact_posterior(gradient, beta):
     torch.testing.assert_close(found.mean, mean, atol=1e-5, rtol=0)
     if beta == 1:
         torch.testing.assert_close(found.mean, decoder.posterior(x).mean, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_the_published_rule_converges_too(gradient):
+    model, x = ppca(SemiAmortized(num_steps=400, learning_rate=0.3, gradient=gradient, rule="published"))
+    found, exact = model.infer(x), model.decoder.posterior(x)
+    before = divergence(model.encoder(x), exact).mean()
+    assert divergence(found, exact).mean() < 0.05 * before  # its noise does not vanish at the exact posterior
+
+
+def test_an_example_of_the_published_rule_depends_on_its_batch(images):
+    model = mlp(SemiAmortized(4, rule="published"))
+    noise = torch.randn(5, 1, 3)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("torch.randn_like", lambda like: noise.expand(like.shape))
+        alone, together = (model.inference(model.encoder, model.decoder, x).posterior for x in (images[:1], images[:5]))
+    assert not torch.allclose(alone.mean, together.mean[:1])
+
+
+def test_steps_of_validation_use_the_annealed_weight_if_asked_to(workspace):
+    class Spy(SemiAmortized):
+        def forward(self, encoder, decoder, x, beta=1.0):
+            seen.append((self.anneal_validation, encoder.training, beta))
+            return super().forward(encoder, decoder, x, beta)
+
+    for anneal in (False, True):
+        seen = list[tuple[bool, bool, float]]()
+        model = VAE(
+            MLPEncoder(3, (1, 4, 4), hidden_dim=4),
+            MLPDecoder(3, (1, 4, 4), hidden_dim=4),
+            Spy(2, anneal_validation=anneal),
+        )
+        loader = DataLoader(TensorDataset(torch.rand(8, 1, 4, 4).round()), batch_size=4)
+        trainer = pl.Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            logger=False,
+            callbacks=[FixedKLWeight(0.4)],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(model, loader, loader)
+        assert {beta for _, training, beta in seen if training} == {0.4}
+        assert {beta for _, training, beta in seen if not training} == {0.4 if anneal else 1.0}
+        trainer.validate(model, loader, verbose=False)
+        assert seen[-1][2] == 1.0
 
 
 def test_twenty_steps_close_almost_all_of_the_gap():
@@ -186,7 +237,8 @@ def test_cudnn_has_no_second_derivative_of_an_lstm():
         ({"learning_rate": 0.0}, "learning_rate=0.0 and max_grad_norm=5.0 must be positive"),
         ({"momentum": 1.0}, "momentum=1.0 at least 0 and below 1"),
         ({"gradient": "approximate"}, "gradient is 'approximate': choose from auto, exact"),
-        ({"encoder_loss": "mse"}, "encoder_loss is 'mse': choose from elbo, kl"),
+        ({"encoder_loss": "mse"}, "encoder_loss is 'mse': choose from elbo, kl, reversed_kl"),
+        ({"rule": "adam"}, "rule is 'adam': choose from natural, published"),
     ],
 )
 def test_bad_settings(settings, message):
