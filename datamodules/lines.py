@@ -1,6 +1,5 @@
 """Text files of one sentence or document a line, plain or gzipped, with or without labels."""
 
-import codecs
 import gzip
 import zlib
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
+from datamodules.formats import check_is_prose, check_is_text, check_labels, encoding_of
 from datamodules.randomness import Stream, permutation
 
 
@@ -51,7 +51,7 @@ class Lines(NamedTuple):
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file, unpacked if its name ends in .gz.
+    """The content of a file, unpacked if it is gzipped.
 
     Text packs to a tenth or so; what unpacks to over a hundred times its size is made to fill the memory.
 
@@ -62,7 +62,9 @@ def read_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise FileNotFoundError(f"there is no text file {path}: give a file of one sentence or document a line")
     try:
-        if path.suffix != ".gz":
+        with path.open("rb") as file:
+            packed = path.suffix == ".gz" or file.read(2) == b"\x1f\x8b"
+        if not packed:
             return path.read_bytes()
         most = 1_000_000 + 100 * path.stat().st_size
         with gzip.open(path) as file:
@@ -75,27 +77,33 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a UTF-8 file, gzipped if its name ends in .gz.
+    """The lines of a UTF-8 file, plain or gzipped.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is empty, damaged, or not UTF-8; names the line and the byte.
+        ValueError: If it is empty, damaged, no text, or not UTF-8; names the line and the byte.
     """
     content = read_bytes(Path(path))
     if not content.strip():
         raise ValueError(f"{path} is empty: give a file of one sentence or document a line")
+    check_is_text(path, content)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = error.start - content.rfind(b"\n", 0, error.start)
-        kind = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "latin1"
         raise ValueError(
             f"{path}, line {line}, byte {byte}: 0x{content[error.start]:02x} is not UTF-8; "
-            f"convert the file, as by iconv -f {kind} -t utf-8"
+            f"convert the file, as by iconv -f {encoding_of(content)} -t utf-8"
         ) from error
     # not splitlines(), which also splits at characters that stand within a line
-    return text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    text = text.replace("\r\n", "\n")
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # of an old Mac
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"{path}, line {line} holds a NUL byte: the file is damaged; replace it by an intact copy")
+    return text.removesuffix("\n").split("\n")
 
 
 def read_corpus(path: str | Path, label_file: str | Path | None = None, labelled: bool = False) -> Lines:
@@ -108,9 +116,10 @@ def read_corpus(path: str | Path, label_file: str | Path | None = None, labelled
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a file is empty or not UTF-8, or labels and lines do not match.
+        ValueError: If a file is empty, no text of one document a line or not UTF-8, or labels and lines do not match.
     """
     texts, labels = read_lines(path), None
+    check_is_prose(path, texts, labelled)
     if labelled:
         texts, labels = _separate(path, texts)
     elif label_file is not None:
@@ -125,7 +134,10 @@ def read_corpus(path: str | Path, label_file: str | Path | None = None, labelled
         rank_zero_info(f"{path}: {int((~full).sum())} of {len(texts)} lines are empty and left out")
         if not full.any():
             raise ValueError(f"{path} has labels, but no text: give a file of one sentence or document a line")
-    return Lines(texts, labels).take(full.nonzero().squeeze(1))
+    lines = Lines(texts, labels).take(full.nonzero().squeeze(1))
+    if labelled and lines.labels is not None:
+        check_labels(path, lines.labels, lines.texts)
+    return lines
 
 
 def _separate(path: str | Path, lines: Sequence[str]) -> tuple[list[str], list[str]]:

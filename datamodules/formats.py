@@ -1,0 +1,166 @@
+"""Files that are something else than text of one sentence or document a line: recognised, and how to convert them."""
+
+import codecs
+import csv
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+SAMPLE = 200
+"""Lines that are looked at."""
+
+UNPACK = "unpack it, and give the text file in it"
+BINARY = {
+    b"PAR1": ("a parquet file", "write its column of text to a file, one document a line"),
+    b"ARROW1": ("an Arrow file", "write its column of text to a file, one document a line"),
+    b"SQLite format 3": ("an SQLite database", "write its column of text to a file, one document a line"),
+    b"\x89HDF": ("an HDF5 file", "write its text to a file, one document a line"),
+    b"\x93NUMPY": ("a NumPy array", "write its text to a file, one document a line"),
+    b"\x80\x04": ("a pickle", "write its text to a file, one document a line"),
+    b"\x80\x05": ("a pickle", "write its text to a file, one document a line"),
+    b"PK\x03\x04": ("a zip archive, or an office document", UNPACK + ", or save the document as plain text"),
+    b"\xd0\xcf\x11\xe0": ("an office document", "save it as plain text"),
+    b"{\\rtf": ("a rich text document", "save it as plain text"),
+    b"%PDF": ("a PDF document", "convert it to text, as by pdftotext"),
+    b"BZh": ("a bzip2 archive", UNPACK),
+    b"\xfd7zXZ": ("an xz archive", UNPACK),
+    b"7z\xbc\xaf": ("a 7z archive", UNPACK),
+    b"\x28\xb5\x2f\xfd": ("a zstandard archive", UNPACK),
+    b"\x89PNG": ("a picture", "give a text file"),
+    b"\xff\xd8\xff": ("a picture", "give a text file"),
+    b"GIF8": ("a picture", "give a text file"),
+}
+"""How files of other formats begin."""
+
+CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
+HEADERS = {"label", "labels", "class", "category", "target", "sentiment", "topic", "stars", "rating"}
+
+
+def check_is_text(path: str | Path, content: bytes) -> None:
+    """Raises a ValueError if a file holds no text, or text whose characters take several bytes throughout."""
+    kind, advice = next((found for start, found in BINARY.items() if content.startswith(start)), (None, ""))
+    if content[257:262] == b"ustar":
+        kind, advice = "a tar archive", UNPACK
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise ValueError(f"{path} is UTF-32: convert the file, as by iconv -f utf-32 -t utf-8")
+    if kind is None and not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        zeros = [content[start:4000:2].count(0) / max(1, len(content[start:4000:2])) for start in (0, 1)]
+        if max(zeros) > 0.3 and min(zeros) < 0.05:
+            order = "le" if zeros[1] > zeros[0] else "be"
+            raise ValueError(f"{path} is UTF-16: convert the file, as by iconv -f utf-16{order} -t utf-8")
+        controls = len(content) - len(content.translate(None, CONTROLS))
+        if controls > 0.005 * len(content):
+            kind, advice = "a binary file", "give a text file of one sentence or document a line"
+    if kind is not None:
+        raise ValueError(f"{path} is {kind}, not text: {advice}")
+
+
+def encoding_of(content: bytes) -> str:
+    """What to convert text from that is not UTF-8, as far as can be seen."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    letters = re.sub(rb"[\x00-\x40]", b"", content)
+    if sum(byte >= 128 for byte in letters) > 0.3 * len(letters):  # no Western language
+        return "ENCODING (gb18030 for Chinese, shift_jis for Japanese, cp1251 for Russian, ...)"
+    return "cp1252" if re.search(rb"[\x80-\x9f]", content) else "latin1"
+
+
+def check_is_prose(path: str | Path, lines: Sequence[str], labelled: bool = False) -> None:
+    """Raises a ValueError if lines are those of a table, of JSON or of markup, whose syntax would be read as words.
+
+    Args:
+        path: Where they come from.
+        lines: All of them.
+        labelled: Whether each should be `label<TAB>text`.
+    """
+    sample = [line for line in lines[: 2 * SAMPLE] if line.strip()][:SAMPLE]
+    first, last = sample[0].strip() if sample else "", next((line for line in reversed(lines) if line.strip()), "")
+    found = _json(path, lines, sample) or _table(path, sample)
+    tag = re.match(r"<([A-Za-z][\w:.-]*)[\s>]", first)
+    closed = tag is not None and tag[1] != "s" and last.rstrip().endswith(f"</{tag[1]}>")  # <s> marks sentences
+    if closed or re.match(r"<(!doctype|html|\?xml)\b", first, re.IGNORECASE):
+        found = "HTML or XML: take the text out of its tags, and write one document a line"
+    tabs = {line.count("\t") for line in sample}
+    if tabs == {1} and not labelled:
+        found = (
+            "a table of two columns: if it is label<TAB>text, set data.labelled to true; else keep one, as by cut -f 2"
+        )
+    elif len(tabs) == 1 and min(tabs) > 1:
+        column = _longest([line.split("\t") for line in sample]) + 1
+        found = f"a table of {min(tabs) + 1} columns: keep that of the text, as by cut -f {column} {path} > text.txt"
+    if found:
+        raise ValueError(f"{path} is {found}")
+
+
+def check_labels(path: str | Path, labels: Sequence[str], texts: Sequence[str]) -> None:
+    """Raises a ValueError if what stands before the tabs is no label."""
+    kinds = set(labels)
+    advice = "write label<TAB>text, or set labelled to false"
+    if labels[0].casefold() in HEADERS and labels.count(labels[0]) == 1:
+        raise ValueError(f"{path}, line 1 is a header, {labels[0]}<TAB>{texts[0]}: take it out, as by tail -n +2")
+    if len(labels) >= 20 and len(kinds) == len(labels) and len(set(texts)) < len(texts) / 2:
+        raise ValueError(f"{path} has its text before the tab and its label behind it: {advice}")
+    if len(labels) >= 20 and len(kinds) == len(labels):
+        raise ValueError(
+            f"{path} has another label in each of its {len(labels)} lines, such as {labels[0]!r}: {advice}, with the "
+            "text alone, as by cut -f 2"
+        )
+
+
+def _json(path: str | Path, lines: Sequence[str], sample: Sequence[str]) -> str | None:
+    if not sample or sample[0].lstrip()[0] not in "{[":
+        return None
+    records = [_loaded(line) for line in sample[:5]]
+    if all(isinstance(record, dict | list) for record in records):
+        name = next((key for key, value in _items(records[0]) if isinstance(value, str) and " " in value), "text")
+        code = f"import json; [print(*json.loads(line)[{name!r}].split()) for line in open({str(path)!r})]"
+        return f'JSON, a record a line: take the text out, as by python -c "{code}" > text.txt'
+    if isinstance(_loaded("\n".join(lines)), dict | list):
+        return "JSON: take the texts out with Python's json.load, and write one document a line"
+    return None
+
+
+def _loaded(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _items(record: object) -> Sequence[tuple[object, object]]:
+    return list(record.items() if isinstance(record, dict) else enumerate(record) if isinstance(record, list) else ())
+
+
+def _table(path: str | Path, sample: Sequence[str]) -> str | None:
+    """What is wrong with a file of comma-separated values; None if it is none."""
+    named = Path(str(path).removesuffix(".gz")).suffix.lower() == ".csv"
+    for delimiter in ",;":
+        try:
+            rows = list(csv.reader(sample, delimiter=delimiter))
+        except csv.Error:
+            continue
+        rows = rows[:-1] if len(sample) == SAMPLE else rows  # the last may go on beyond the sample
+        widths = {len(row) for row in rows}
+        quoted = sum(bool(re.search(rf'(^|{delimiter})"([^"]|"")*"({delimiter}|$)', line)) for line in sample)
+        numbered = all(re.match(rf"\d+{delimiter}\S", line) for line in sample)
+        header = all(re.fullmatch(r"[A-Za-z_]\w{0,29}", name) for name in rows[0]) if rows else False
+        if (
+            len(widths) == 1
+            and min(widths) > 1
+            and len(rows) >= 5
+            and (quoted > 0.9 * len(sample) or header or numbered)
+        ):
+            start = "[1:]" if header else ""
+            code = (
+                f"import csv; [print(*row[{_longest(rows)}].split()) for row in list(csv.reader(open({str(path)!r}, "
+                f"newline=''), delimiter={delimiter!r})){start}]"
+            )
+            return f'a table of {min(widths)} columns (CSV): take the text out, as by python -c "{code}" > text.txt'
+    return "named as a table (CSV): write its column of text, one document a line, to a .txt file" if named else None
+
+
+def _longest(rows: Sequence[Sequence[str]]) -> int:
+    """The column that holds most characters."""
+    columns = range(min(len(row) for row in rows))
+    return max(columns, key=lambda column: sum(len(row[column]) for row in rows))
