@@ -72,6 +72,8 @@ class Report(Callback):
     def _print(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         console = Console()
         console.print(table(pl_module.results, stage, getattr(pl_module, "num_importance_samples", None)))
+        if "probe_skipped" in pl_module.results:
+            console.print(f"labels are not predicted: {pl_module.results['probe_skipped']}", soft_wrap=True)
         annealing = (LinearKLAnnealing, CyclicalKLAnnealing)
         line = verdict(
             pl_module.results,

@@ -9,18 +9,18 @@ from skipvae.metrics.mutual_information import (
     log_aggregated_posterior,
     mutual_information,
 )
-from skipvae.metrics.representation import Representation, RepresentationScores, representation_scores
+from skipvae.metrics.representation import Labelled, Representation, representation_scores
 
 __all__ = [
     "ActiveUnits",
     "AggregatedPosteriorKL",
     "DatasetMean",
     "KLPerDimension",
+    "Labelled",
     "Moments",
     "MutualInformation",
     "MutualInformationEstimate",
     "Representation",
-    "RepresentationScores",
     "active_units",
     "log_aggregated_posterior",
     "moments",

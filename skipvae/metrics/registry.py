@@ -77,11 +77,13 @@ METRICS = (
     Metric(
         "probe_accuracy",
         "linear probe",
-        "labels predicted from the posterior means by a linear probe (majority class {majority_share:.2f})",
+        "labels predicted from the posterior means, by a linear probe of {num_probe_examples:,} training examples",
         better=+1,
         of_labels=True,
     ),
     Metric("knn_accuracy", "10 neighbours", "the same by the 10 nearest neighbours", better=+1, of_labels=True),
+    Metric("bag_of_words_accuracy", "bag of words", "reference: the same by word counts", of_labels=True),
+    Metric("majority_accuracy", "", "majority-class baseline", of_labels=True),
     Metric(
         "nmi",
         "k-means NMI",

@@ -1,9 +1,10 @@
-"""Do the latent variables mean something? What the posterior means of a frozen model tell about labels it never saw.
+"""Do the latent variables mean something? Labels that a frozen model never saw, predicted from its posterior means.
 
-Everything is measured within one split, accuracies by stratified cross-validation, so that no other data has to be
-encoded. The means are taken as they are, not standardised: a linear probe that is regularised sees little of a
-dimension that hardly moves. Nearest neighbours and clusters know no scale, so of a collapsed model they see what the
-noise of the posterior hides from the decoder: read them beside the active units.
+Classifiers are fitted on examples of the training split and scored on the test split; k-means clusters stay within
+test. The means are taken as they are, not standardised: a linear probe that is regularised sees little of a dimension
+that hardly moves. Nearest neighbours and clusters know no scale, so of a collapsed model they see what the noise of the
+posterior hides from the decoder: read them beside the active units. For text, the same linear probe of the words
+themselves, without order, stands beside them.
 """
 
 import math
@@ -12,119 +13,188 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
 
 from skipvae.metrics.base import DatasetMetric, as_float64
+from skipvae.tokens import BOS, EOS, PAD
 
-FOLDS = 5
 NEIGHBOURS = 10
+MIN_OF_A_CLUSTER = 5
 MAX_EXAMPLES = 10_000
+MAX_WORDS = 512
+"""Of an example; the bag of words does without those beyond."""
+
+Array = np.ndarray[Any, Any]
 
 
-class RepresentationScores(NamedTuple):
-    """How well labels can be told from posterior means; shares between 0 and 1, but for the last."""
+class Labelled(NamedTuple):
+    """Posterior means (N, K), labels (N,), below 0 for none, and for text the token ids (N, T), all of one split."""
 
-    probe_accuracy: float
-    """Of a linear probe: logistic regression with an L2 penalty."""
-    knn_accuracy: float
-    """Of a vote of the 10 nearest neighbours."""
-    majority_share: float
-    """Of the most frequent label: the accuracy of those who always guess it."""
-    nmi: float
-    """Normalised mutual information of labels and as many clusters, found by k-means."""
-    ari: float
-    """Adjusted Rand index of labels and those clusters: 0 for chance, 1 for equality, below 0 for worse than chance."""
-    num_labelled: int
-    """Examples that this was measured on."""
-
-    def stderr(self, accuracy: float) -> float:
-        """The standard error of one of the accuracies, over the examples."""
-        return math.sqrt(accuracy * (1 - accuracy) / self.num_labelled)
+    mean: Tensor
+    label: Tensor
+    tokens: Tensor | None = None
 
 
-def representation_scores(mean: Tensor, label: Tensor) -> RepresentationScores | None:
-    """Linear probe, nearest neighbours and k-means on posterior means.
+def representation_scores(training: Labelled, test: Labelled) -> dict[str, float | int]:
+    """Accuracy on test of classifiers fitted on training, and agreement of labels and clusters within test.
+
+    The scores do not depend on the order of the examples. Of each split, a seeded subset of at most 10,000 labelled
+    examples is used. A label of the test split that the training examples lack counts as an error.
 
     Args:
-        mean: (N, K) posterior means; those of 10,000 labelled examples at most are used.
-        label: (N,) integers; below 0 for none. Labels with fewer than 5 examples, which cannot be in every fold of
-            the cross-validation, are left out.
+        training: what the classifiers are fitted on; may be empty.
+        test: what they are scored on.
 
     Returns:
-        The scores, which do not depend on the order of the examples; None if fewer than two labels remain.
+        Accuracies between 0 and 1 with their standard errors, if the training examples have two labels or more:
+        `probe_accuracy` (logistic regression on the means), `knn_accuracy` (10 nearest neighbours),
+        `majority_accuracy` (always the most frequent label of training) and, for text, `bag_of_words_accuracy`
+        (logistic regression on word counts), with `num_probe_examples`, how many they were fitted on. If two labels or
+        more have 5 test examples: `nmi` and `ari`, normalised mutual information and adjusted Rand index of labels and
+        as many k-means clusters. And `num_labelled`, the test examples.
 
     Example:
         >>> label = torch.arange(40) % 2
-        >>> scores = representation_scores(label[:, None] + 0.01 * torch.randn(40, 3), label)
-        >>> scores.probe_accuracy, scores.knn_accuracy, scores.nmi, scores.ari
-        (1.0, 1.0, 1.0, 1.0)
+        >>> examples = Labelled(label[:, None] + 0.01 * torch.randn(40, 3), label)
+        >>> scores = representation_scores(examples, examples)
+        >>> scores["probe_accuracy"], scores["majority_accuracy"], scores["nmi"]
+        (1.0, 0.5, 1.0)
     """
+    fitted_on, scored_on = _Arrays.of(training), _Arrays.of(test)
+    if not len(scored_on.label):
+        return {}
+    scores: dict[str, float | int] = {"num_labelled": len(scored_on.label)}
+    if len(np.unique(fitted_on.label)) > 1:
+        scores |= _accuracies(fitted_on, scored_on) | {"num_probe_examples": len(fitted_on.label)}
+    return scores | _clusters(scored_on)
+
+
+class _Arrays(NamedTuple):
+    """The labelled examples of a split, at most 10,000, in an order of their own: processes gather them in another."""
+
+    mean: Array
+    label: Array
+    tokens: Array | None
+
+    @classmethod
+    def of(cls, examples: Labelled) -> "_Arrays":
+        known = examples.label >= 0
+        mean, label = examples.mean[known].double().cpu().numpy(), examples.label[known].long().cpu().numpy()
+        order = np.random.default_rng(0).permutation(np.lexsort([*mean.T, label]))[:MAX_EXAMPLES]
+        tokens = None if examples.tokens is None else examples.tokens[known].cpu().numpy()[order]
+        return cls(mean[order], label[order], tokens)
+
+
+def _accuracies(fitted_on: _Arrays, scored_on: _Arrays) -> dict[str, float]:
     # Here, since they take longer to import than most commands have use for.
-    from sklearn.cluster import KMeans
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
     from sklearn.neighbors import KNeighborsClassifier
 
-    rows = torch.column_stack([label.double(), mean.double()])[label >= 0].cpu().numpy()
-    rows = _shuffled(rows)[:MAX_EXAMPLES]
-    values, counts = np.unique(rows[:, 0], return_counts=True)
-    rows = rows[np.isin(rows[:, 0], values[counts >= FOLDS])]
-    num_values = int((counts >= FOLDS).sum())
-    if num_values < 2:
-        return None
-    rows = _shuffled(rows)  # again, so that the folds do not depend on what was left out
-    x, y = rows[:, 1:], rows[:, 0].astype(np.int64)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    accuracy = [
-        float(cross_val_score(classifier, x, y, cv=folds).mean())
-        for classifier in (LogisticRegression(max_iter=1000), KNeighborsClassifier(min(NEIGHBOURS, len(y) // 2)))
-    ]
-    clusters = KMeans(num_values, n_init=5, random_state=0).fit_predict(x)
-    return RepresentationScores(
-        probe_accuracy=accuracy[0],
-        knn_accuracy=accuracy[1],
-        majority_share=float(np.bincount(y).max() / len(y)),
-        nmi=float(normalized_mutual_info_score(y, clusters)),
-        ari=float(adjusted_rand_score(y, clusters)),
-        num_labelled=len(y),
-    )
+    majority = np.bincount(fitted_on.label).argmax()
+    classifiers: dict[str, Any] = {
+        "probe_accuracy": LogisticRegression(max_iter=1000),
+        "knn_accuracy": KNeighborsClassifier(min(NEIGHBOURS, len(fitted_on.label))),
+    }
+    correct = {"majority_accuracy": scored_on.label == majority}
+    for name, classifier in classifiers.items():
+        classifier.fit(fitted_on.mean, fitted_on.label)
+        correct[name] = classifier.predict(scored_on.mean) == scored_on.label
+    if fitted_on.tokens is not None and scored_on.tokens is not None:
+        num_words = int(max(fitted_on.tokens.max(), scored_on.tokens.max())) + 1
+        words = LogisticRegression(max_iter=1000).fit(_counts(fitted_on.tokens, num_words), fitted_on.label)
+        correct["bag_of_words_accuracy"] = words.predict(_counts(scored_on.tokens, num_words)) == scored_on.label
+    accuracies = {name: float(right.mean()) for name, right in correct.items()}
+    return accuracies | {
+        f"{name}_stderr": math.sqrt(value * (1 - value) / len(scored_on.label)) for name, value in accuracies.items()
+    }
 
 
-def _shuffled(rows: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The same order for the same rows, however they came: several processes gather them in another."""
-    return np.random.default_rng(0).permutation(rows[np.lexsort(rows.T)])
+def _counts(tokens: Array, num_words: int) -> Any:
+    """How often each word stands in each example, a sparse (N, V); special symbols that all examples have count 0."""
+    from scipy.sparse import csr_matrix
+
+    rows, columns = np.nonzero((tokens != PAD) & (tokens != BOS) & (tokens != EOS))
+    counts = csr_matrix((np.ones(len(rows)), (rows, tokens[rows, columns])), shape=(len(tokens), num_words))
+    counts.sum_duplicates()
+    return counts
+
+
+def _clusters(examples: _Arrays) -> dict[str, float]:
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    values, counts = np.unique(examples.label, return_counts=True)
+    frequent = values[counts >= MIN_OF_A_CLUSTER]
+    if len(frequent) < 2:
+        return {}
+    chosen = np.isin(examples.label, frequent)
+    label = examples.label[chosen]
+    clusters = KMeans(len(frequent), n_init=5, random_state=0).fit_predict(examples.mean[chosen])
+    return {
+        "nmi": float(normalized_mutual_info_score(label, clusters)),
+        "ari": float(adjusted_rand_score(label, clusters)),
+    }
 
 
 class Representation(DatasetMetric):
-    """`representation_scores` of a data set that comes in batches.
+    """`representation_scores` of splits that come in batches.
 
     Example:
         >>> metric = Representation()
+        >>> metric.update(torch.eye(2).repeat(9, 1), torch.arange(2).repeat(9), training=True)
         >>> metric.update(torch.eye(2).repeat(5, 1), torch.arange(2).repeat(5))
-        >>> metric.update(torch.eye(2).repeat(9, 1), torch.arange(2).repeat(9))
-        >>> metric.compute()["knn_accuracy"]
+        >>> metric.compute()["probe_accuracy"]
         1.0
     """
 
     higher_is_better = True
+    tokens: list[Tensor]
 
-    def update(self, mean: Tensor, label: Tensor) -> None:
-        """Takes in the posterior means (B, K) and the labels (B,) of a batch; labels below 0 stand for none.
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("tokens", default=[], dist_reduce_fx="cat")
+
+    def update(self, mean: Tensor, label: Tensor, tokens: Tensor | None = None, training: bool = False) -> None:
+        """Takes in the labelled examples of a batch.
+
+        Args:
+            mean: posterior means (B, K).
+            label: (B,); below 0 for none.
+            tokens: token ids (B, T) of a text, in all updates or in none.
+            training: whether they are of the training split.
 
         Raises:
-            ValueError: if they have another shape.
+            ValueError: if the shapes are others.
         """
         if mean.ndim != 2 or label.shape != mean.shape[:1]:
             raise ValueError(
                 f"Representation takes means (B, K) and labels (B,), got {tuple(mean.shape)} and {tuple(label.shape)}"
             )
-        self.rows.append(torch.column_stack([as_float64(mean), as_float64(label)]))  # (B, K + 1)
+        known = label >= 0
+        label = label[known]
+        self.rows.append(
+            torch.column_stack([torch.full_like(label, training), label, as_float64(mean[known])])
+        )  # (B, 2 + K)
+        if tokens is not None:
+            words = tokens.new_full((len(label), MAX_WORDS), PAD, dtype=torch.int32)
+            width = min(MAX_WORDS, tokens.shape[1])
+            words[:, :width] = tokens[known, :width]
+            self.tokens.append(words)
 
-    def compute(self) -> dict[str, Any]:
-        """The scores by name, with standard errors of the accuracies; empty if there are no labels to tell apart."""
-        rows = self.all_rows()
-        scores = representation_scores(rows[:, :-1], rows[:, -1].long())
-        if scores is None:
+    @property
+    def has_labels(self) -> bool:
+        """Whether this process has seen any label."""
+        return any(len(rows) for rows in self.rows)
+
+    def compute(self) -> dict[str, float | int]:
+        """The scores by name; empty if there are no labels."""
+        if not self.has_labels:
             return {}
-        accuracies = {name: getattr(scores, name) for name in ("probe_accuracy", "knn_accuracy")}
-        return scores._asdict() | {f"{name}_stderr": scores.stderr(value) for name, value in accuracies.items()}
+        rows = self.all_rows()
+        tokens = dim_zero_cat(self.tokens) if any(len(words) for words in self.tokens) else None
+        training = rows[:, 0] > 0
+
+        def part(chosen: Tensor) -> Labelled:
+            return Labelled(rows[chosen, 2:], rows[chosen, 1].long(), None if tokens is None else tokens[chosen])
+
+        return representation_scores(part(training), part(~training))

@@ -44,7 +44,7 @@ class GenerativeModel(Component, SeededModule):
     logged: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl", "mi", "au", "nll", "ppl", "bits_per_byte")
     """The results that go to the loggers, as val/... and test/..."""
     not_in_spec: ClassVar[frozenset[str]] = frozenset(
-        {"optimizer", "lr_scheduler", "num_importance_samples", "max_mi_examples", "compile"}
+        {"optimizer", "lr_scheduler", "num_importance_samples", "max_mi_examples", "max_probe_examples", "compile"}
     )
 
     evaluation: LikelihoodEvaluation

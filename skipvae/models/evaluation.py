@@ -130,10 +130,10 @@ class Evaluation(LikelihoodEvaluation):
         self.elbo_per_step.update(elbo_per_step)
         self.diverged.update(diverged.double())
 
-    def update_labels(self, mean: Tensor, label: Tensor) -> None:
-        """Takes in the posterior means (B, K) and the labels (B,) of a batch."""
+    def update_labels(self, mean: Tensor, label: Tensor, x: Tensor, training: bool = False) -> None:
+        """Takes in the posterior means (B, K) and the labels (B,) of a batch x of the test or the training split."""
         self._with_labels = True
-        self.representation.update(mean, label)
+        self.representation.update(mean, label, None if x.is_floating_point() else x, training)
 
     def reset(self) -> None:
         """Forgets what was taken in."""

@@ -14,6 +14,7 @@ from skipvae.evaluation_mode import in_evaluation_mode
 from skipvae.inference import Amortized, Inference, Inferred, Optimized
 from skipvae.models.base import GenerativeModel
 from skipvae.models.evaluation import Evaluation
+from skipvae.models.training_split import NoTrainingExamplesError, labelled_training_batches
 from skipvae.objective import Elbo, elbo, importance_weighted_log_likelihood, training_loss
 from skipvae.posterior import DiagonalGaussian
 
@@ -29,6 +30,7 @@ class VAE(GenerativeModel):
         active_threshold: variance of the posterior mean above which a unit is active.
         num_importance_samples: S of the test negative log-likelihood; 0 skips it.
         max_mi_examples: examples that the mutual information is estimated with at most: time grows with the square.
+        max_probe_examples: training examples that `test` fits classifiers of the labels on at most; 0 for none.
         optimizer: parameters -> optimiser.
         lr_scheduler: optimiser -> scheduler, stepped once per epoch.
         compile: whether to run encoder and decoder through torch.compile; the first steps take minutes then.
@@ -48,7 +50,7 @@ class VAE(GenerativeModel):
     logged = (
         *GenerativeModel.logged,
         *("amortization_gap", "diverged"),
-        *("probe_accuracy", "knn_accuracy", "nmi", "ari"),
+        *("probe_accuracy", "knn_accuracy", "bag_of_words_accuracy", "nmi", "ari"),
     )
 
     def __init__(
@@ -60,6 +62,7 @@ class VAE(GenerativeModel):
         active_threshold: float = 0.01,
         num_importance_samples: int = 100,
         max_mi_examples: int = 10_000,
+        max_probe_examples: int = 10_000,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True),
         lr_scheduler: LRSchedulerCallable | None = None,
         compile: bool = False,
@@ -87,7 +90,7 @@ class VAE(GenerativeModel):
             raise ValueError(f"num_importance_samples is {num_importance_samples}: give 0 for none, or more")
         self.encoder, self.decoder, self.inference = encoder, decoder, inference
         self.free_bits = free_bits
-        self.num_importance_samples = num_importance_samples
+        self.num_importance_samples, self.max_probe_examples = num_importance_samples, max_probe_examples
         self.evaluation: Evaluation = Evaluation(active_threshold, max_mi_examples)
 
     @property
@@ -201,7 +204,27 @@ class VAE(GenerativeModel):
         """As in validation, and the importance-weighted likelihood, and what the posterior means tell of labels."""
         posterior = self._measure(batch[0], self.num_importance_samples)
         if len(batch) > 1:
-            self.evaluation.update_labels(posterior.mean, batch[1])
+            self.evaluation.update_labels(posterior.mean, batch[1], batch[0])
+
+    def on_test_epoch_end(self) -> None:
+        """Fits classifiers of the labels on posterior means of training examples, then as in validation."""
+        skipped = self._encode_training_split() if self.evaluation.representation.has_labels else "there are no labels"
+        super().on_test_epoch_end()
+        if "probe_accuracy" not in self.results:
+            self.results["probe_skipped"] = skipped or "the training examples do not have two labels"
+
+    def _encode_training_split(self) -> str | None:
+        """Takes in means and labels of training examples; the reason if there are none."""
+        first, step = self.trainer.global_rank, self.trainer.world_size
+        try:
+            for index, (x, label) in enumerate(labelled_training_batches(self.trainer, self.max_probe_examples)):
+                self._seed_noise(3, first + index * step)
+                with self.trainer.precision_plugin.test_step_context():
+                    mean = self.infer(x).mean
+                self.evaluation.update_labels(mean, label, x, training=True)
+        except NoTrainingExamplesError as reason:
+            return str(reason)
+        return None
 
     def _measure(self, x: Tensor, num_importance_samples: int, beta: float = 1.0) -> DiagonalGaussian:
         inferred = self._inferred(x, beta)

@@ -36,7 +36,7 @@ def _differences(plain: str, skip: str, table: Table) -> Iterator[str]:
         return
     said: dict[str, list[str]] = {}
     for metric in table.metrics:
-        places = {"higher": list[Row](), "lower": list[Row](), "not told apart": list[Row]()}
+        places = {"higher": list[Row](), "lower": list[Row](), "without significant difference": list[Row]()}
         for other, row in rows:
             if metric.better and metric.key in row.cells and metric.key in other.cells:
                 places[_verdict(row.cells[metric.key], other.cells[metric.key])].append(row)
@@ -50,7 +50,7 @@ def _differences(plain: str, skip: str, table: Table) -> Iterator[str]:
 def _verdict(cell: Cell, other: Cell) -> str:
     if exceeds(cell, other, 1):
         return "higher"
-    return "lower" if exceeds(other, cell, 1) else "not told apart"
+    return "lower" if exceeds(other, cell, 1) else "without significant difference"
 
 
 def _name(metric: Metric) -> str:

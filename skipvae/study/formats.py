@@ -31,7 +31,7 @@ def caption(table: Table) -> str:
     """How to read the table."""
     unit = "nats per example"
     if all(metric.of_labels for metric in table.metrics):
-        unit = "labels told from the posterior means by 5-fold cross-validation, and k-means clusters beside them"
+        unit = "labels predicted from the posterior means, and k-means clusters of them"
     parts = [f"Test split, {unit}; ± is the {table.spread}"]
     if any("≤" in metric.title for metric in table.metrics):
         parts.append("MI can be at most ln of the number of test examples")

@@ -87,11 +87,11 @@ class Table:
     spread: str
 
     def parts(self) -> "list[Table]":
-        """Tables that are narrow enough to read: how well the data is modelled, and what the labels say of z."""
+        """Tables that are narrow enough to read: how well the data is modelled, and what z says of the labels."""
         model = replace(self, metrics=tuple(metric for metric in self.metrics if not metric.of_labels))
         labels = tuple(metric for metric in self.metrics if metric.of_labels)
-        told = tuple(row for row in self.rows if any(metric.key in row.cells for metric in labels))
-        return [model, replace(self, metrics=labels, rows=told)] if told else [model]
+        labelled = tuple(row for row in self.rows if any(metric.key in row.cells for metric in labels))
+        return [model, replace(self, metrics=labels, rows=labelled)] if labelled else [model]
 
 
 def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
@@ -106,8 +106,8 @@ def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
     groups: dict[tuple[int, ...], list[tuple[Point, Results]]] = {}
     for point in study.points:
         if point.name in results:
-            place = [index.get(point.varied.get(name), -1) for name, index in zip(names, order, strict=True)]
-            key = (*place, study.models.index(point.model))
+            position = [index.get(point.varied.get(name), -1) for name, index in zip(names, order, strict=True)]
+            key = (*position, study.models.index(point.model))
             groups.setdefault(key, []).append((point, results[point.name]))
     found = [
         metric
@@ -123,7 +123,7 @@ def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
 
 
 def _spread(num_seeds: Set[int]) -> str:
-    """What stands behind the ± of rows with so many seeds."""
+    """What stands behind the ± of rows with this many seeds."""
     if num_seeds == {1}:
         return "standard error, one seed"
     over = f"standard deviation over {max(num_seeds)} seeds"
@@ -147,10 +147,16 @@ def _title(metric: Metric, results: Sequence[Results]) -> str:
         return f"MI ≤ {ceilings.pop():.2f}"
     if metric.key == "au" and len(units) == 1:
         return f"AU of {units.pop()}"
-    guess = {round(result["majority_share"], 2) for result in results if result.get("majority_share") is not None}
-    if metric.key == "probe_accuracy" and len(guess) == 1:
-        return f"linear probe (guess {guess.pop():.2f})"
+    majority = {round(share, 2) for result in results if (share := _majority(result)) is not None}
+    if metric.key == "probe_accuracy" and len(majority) == 1:
+        return f"linear probe (majority class {majority.pop():.2f})"
     return metric.title
+
+
+def _majority(result: Results) -> float | None:
+    """The majority-class baseline; files of earlier versions have it under another name."""
+    share: float | None = result.get("majority_accuracy", result.get("majority_share"))
+    return share
 
 
 def _digits(metric: Metric, rows: Sequence[Row]) -> int:

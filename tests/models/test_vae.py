@@ -189,16 +189,14 @@ def test_predictions_are_posteriors(images):
     assert found["id"] is identity
 
 
-def test_labels_are_told_in_tests_only(images):
-    """Where there are labels, `test` says what the posterior means tell of them, and validation does not ask."""
+def test_labels_are_compared_in_tests_only(images):
     model = mlp(num_importance_samples=0)
     labels = (images.sum((1, 2, 3)) > 8).long()
     model.evaluation.reset()
     model.validation_step((images, labels), 0)
     assert "nmi" not in model.evaluation.compute()
     model.test_step((images, labels), 0)
-    found = model.evaluation.compute()
-    assert {"probe_accuracy", "knn_accuracy", "nmi", "ari", "majority_share"} <= found.keys()
+    assert {"nmi", "ari"} <= model.evaluation.compute().keys()  # without a trainer there is no training split
     model.evaluation.reset()
     model.test_step((images, torch.full_like(labels, -1)), 0)
     assert "nmi" not in model.evaluation.compute()

@@ -25,12 +25,12 @@ def study(write_study: WriteStudy) -> Study:
 def test_findings_are_the_marks_of_welchs_test(study: Study) -> None:
     results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
     (sentence,) = findings(study, tabulate(study, results))
-    assert sentence == "**SKIP-VAE against VAE**: ELBO higher; MI, AU not told apart; NLL lower."
+    assert sentence == "**SKIP-VAE against VAE**: ELBO higher; MI, AU without significant difference; NLL lower."
     for point in study.points:
         if point.varied == {"K": 2}:
             results[point.name]["elbo"] = -100.0
     (sentence,) = findings(study, tabulate(study, results))
-    assert "ELBO higher at K = 10, not told apart at K = 2;" in sentence
+    assert "ELBO higher at K = 10, without significant difference at K = 2;" in sentence
 
 
 def test_nothing_differs_by_one_seed(write_study: WriteStudy) -> None:

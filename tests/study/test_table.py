@@ -76,14 +76,14 @@ def test_what_labels_say_is_a_table_of_its_own(study: Study) -> None:
     assert len(tabulate(study, results).parts()) == 1
     for point in study.points:
         if point.model == "SKIP-VAE":
-            results[point.name] |= {"probe_accuracy": 0.9, "majority_share": 0.114, "nmi": 0.5}
+            results[point.name] |= {"probe_accuracy": 0.9, "majority_accuracy": 0.114, "nmi": 0.5}
     model, labels = tabulate(study, results).parts()
     assert formats.header(model)[-1] == "seconds"
-    assert formats.header(labels) == ["K", "model", "linear probe (guess 0.11)", "k-means NMI"]
+    assert formats.header(labels) == ["K", "model", "linear probe (majority class 0.11)", "k-means NMI"]
     assert [row.model for row in labels.rows] == ["SKIP-VAE", "SKIP-VAE"]
     assert "0.900" in formats.markdown(labels)
     assert "0.900" not in formats.markdown(model)
-    assert "cross-validation" in formats.caption(labels)
+    assert "predicted from the posterior means" in formats.caption(labels)
 
 
 def test_only_a_difference_beyond_the_noise_is_marked(study: Study) -> None:
