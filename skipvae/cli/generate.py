@@ -1,5 +1,6 @@
 """Commands that look at a trained model: sample, reconstruct, interpolate."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,7 @@ def reconstruct(
         num: How many; by default 32 pictures, or 10 sentences.
         seed: The same seed gives the same result.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
-        data: Where the examples come from; by default the data that the model was trained on.
+        data: Where the examples come from, as it differs from the data that the model was trained on.
         text: A sentence of your own, instead of test examples.
         **options: How a text model chooses its words.
     """
@@ -118,7 +119,7 @@ def interpolate(
         steps: Points on the way, both ends included.
         seed: The same seed gives the same result.
         device: `cpu`, `cuda`, or `auto` for the GPU where there is one.
-        data: Where the examples come from; by default the data that the model was trained on.
+        data: Where the examples come from, as it differs from the data that the model was trained on.
         start: A sentence of your own to start from; give `end` too.
         end: A sentence of your own to end with.
         **options: How a text model chooses its words.
@@ -163,10 +164,20 @@ def run(args: list[str]) -> None:
         allow_abbrev=False,
     )
     parser.add_function_arguments(function, as_group=False, sub_configs=True)
-    arguments: Namespace = parser.instantiate(parser.parse_args(options))
+    arguments: Namespace = parser.instantiate(parser.parse_args(_with_data_of_run(options)))
     texts = {name: values_of(options, f"--{name}") for name in ("text", "start", "end")}
     own = {name: values[-1] for name, values in texts.items() if values}  # `--text null` is a word, too
     function(**arguments.as_dict() | own)
+
+
+def _with_data_of_run(options: list[str]) -> list[str]:
+    """Puts the run's own settings of the data before those that were typed, as `predict` and `test` have them."""
+    checkpoint = next(iter(values_of(options, "--ckpt_path")), None)
+    if checkpoint is None or not any(option.startswith("--data") for option in options):
+        return options
+    folder = runs.folder_of(_resolve(checkpoint))
+    data = runs.config_of(folder).get("data") if folder is not None else None
+    return ["--data", json.dumps(data), *options] if data else options
 
 
 def _load(ckpt_path: str, seed: int, device: str, kind: type[Any]) -> Any:

@@ -1,6 +1,8 @@
 """Inference by gradient ascent on the ELBO in lambda = (mean, logvar), from zero or from the posterior of an encoder.
 
-Every step t has its own noise eps_t; the gradient and the step are those of a rule (`skipvae.inference.rules`):
+Every step t has its own noise eps_t: in training from the random number generator, in evaluation a function of the
+example, so that the posterior is one of x and the weights alone. The gradient and the step are those of a rule
+(`skipvae.inference.rules`):
 
     z = mean + sigma eps_t
     g = gradient of log p(x|z) - beta KL(q || p) w.r.t. lambda
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from skipvae.decoders.base import Decoder
 from skipvae.encoders.base import Encoder
+from skipvae.example_noise import example_noise
 from skipvae.inference.amortized import Inference, Inferred
 from skipvae.inference.rules import RULES
 from skipvae.posterior import DiagonalGaussian
@@ -88,7 +91,7 @@ class Optimized(Inference):
             torch.zeros_like(parameters),
             torch.zeros_like(parameters),
         )
-        for t, noise in enumerate(torch.randn_like(start.mean.expand(self.num_steps + 1, -1, -1))):
+        for t, noise in enumerate(self._noise(start.mean, likelihood.x)):
             # Never where they are NaN. The start itself is taken as it is given.
             inside = (parameters.abs() < (self.rule.limit if t else torch.inf)).all(-1)
             q = DiagonalGaussian(*torch.where(inside[:, None], parameters, 0.0).chunk(2, -1))
@@ -106,6 +109,12 @@ class Optimized(Inference):
             parameters = torch.where(record.diverged[:, None], record.parameters, parameters)
         end = DiagonalGaussian(*parameters.chunk(2, -1))
         return Inferred(end, torch.stack(record.curve, -1), record.diverged), first_gradient
+
+    def _noise(self, like: Tensor, x: Tensor) -> Tensor:
+        """Standard normal numbers for each step and for the end, (num_steps + 1, B, K), for means (B, K)."""
+        if self.training:
+            return torch.randn_like(like.expand(self.num_steps + 1, -1, -1))
+        return example_noise(x, self.num_steps + 1, like.shape[-1], like.dtype)
 
 
 class SVI(Optimized):

@@ -5,14 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torchvision.io import ImageReadMode, read_image
 
 from datamodules import MNISTDigitsDataModule
 from skipvae import VAE
-from skipvae.cli import main
+from skipvae.cli import generate, main
 from tests.command_line import CONFIG, QUIET, ROOT, TINY_DATA, contents, error_of
 
 SIDE, GAP = 28, 2  # of a digit, and of the lines of a grid
+
+
+class OtherDigits(MNISTDigitsDataModule):
+    """The same of another class."""
 
 
 def picture(path: str) -> torch.Tensor:
@@ -80,6 +85,24 @@ def test_other_data_can_be_given(tiny_run, digits):
     assert not torch.equal(inputs, digits[:4, 0])
     assert torch.equal(inputs == 1, (inputs == 1) & (digits[:4, 0] == 1))  # what is surely white is always drawn white
     assert len(inputs.unique()) > 10
+
+
+def test_other_data_keeps_what_the_run_says_of_its_data(tiny_run, digits, monkeypatch):
+    """Whether a class, the same or another, or one setting is given: as in `predict`."""
+    config = yaml.safe_load((tiny_run / "config.yaml").read_text())
+    config["data"]["init_args"]["binarize"] = "none"
+    (tiny_run / "config.yaml").write_text(yaml.safe_dump(config))
+    seen = []
+    monkeypatch.setattr(generate, "_test_examples", lambda path, data, num: seen.append(data) or digits[:num])
+    for command, *data in (
+        ("reconstruct", "--data=datamodules.MNISTDigitsDataModule"),
+        ("interpolate", "--data.eval_batch_size=7"),
+        ("reconstruct", "--data", "tests.cli.test_generate.OtherDigits"),
+    ):
+        main([command, "--ckpt_path=last", "--num=2", "--output=r.png", *data])
+    assert [type(data).__name__ for data in seen] == ["MNISTDigitsDataModule"] * 2 + ["OtherDigits"]
+    assert [data.binarize for data in seen] == ["none"] * 3
+    assert [data.eval_batch_size for data in seen] == [250, 7, 250]
 
 
 # -- interpolate ------------------------------------------------------------------------------------------------------

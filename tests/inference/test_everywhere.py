@@ -4,7 +4,7 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from skipvae import VAE
-from skipvae.inference import Amortized, SemiAmortized
+from skipvae.inference import SVI, Amortized, SemiAmortized
 from skipvae.score import LogLikelihood
 from tests import command_line
 from tests.callbacks.tiny import read_events
@@ -37,7 +37,10 @@ def test_infer_is_the_same_where_autograd_is_off(mode, make, images, sentences):
         model.test_step((x.clone(),), 0)
         model.predict_step((x.clone(), x, x), 0)
     torch.testing.assert_close(found, expected)
-    assert model.evaluation.compute()["amortization_gap"] > 0
+    results = model.evaluation.compute()
+    curve = results["elbo_per_step"]
+    assert len(curve) == 5
+    assert results["amortization_gap"] == curve[-1] - curve[0] != 0
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
@@ -80,6 +83,22 @@ def test_an_example_does_not_depend_on_its_batch(images):
         torch.manual_seed(0)
         results.append(model.infer(torch.cat([images[:1], rest])).mean[0])
     torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("make", [mlp, lstm])
+@pytest.mark.parametrize("inference", [SemiAmortized, SVI])
+def test_an_example_has_one_posterior_wherever_it_stands(make, inference, images, sentences):
+    """In any place, batch, padding and state of the random number generator; in training its noise is drawn."""
+    x = sentences if make is lstm else images
+    model = make(inference(4, learning_rate=3.0))
+    again = torch.cat([x[3:5], x[:1], x[:1]])
+    if make is lstm:
+        again = torch.nn.functional.pad(again, (0, 5))
+    first, second = model.infer(x), model.infer(again)
+    for found, expected in ((second.mean, first.mean), (second.logvar, first.logvar)):
+        torch.testing.assert_close(found, expected[[3, 4, 0, 0]], rtol=1e-4, atol=1e-5)
+    drawn = [model._inferred(x).posterior.mean for _ in range(2)]
+    assert (drawn[0] - drawn[1]).abs().min() > 0
 
 
 def train_in_a_process(rank: int, gradient: str, folder: str) -> None:

@@ -1,0 +1,59 @@
+"""Noise that is a function of the example itself: the same wherever the example stands, and whatever its batch."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >= 1 << 63 else word
+
+
+_STEP, _FIRST, _SECOND = map(_signed, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def _shift_right(words: Tensor, bits: int) -> Tensor:
+    # int64 shifts copy the sign bit: mask it away
+    return (words >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(words: Tensor) -> Tensor:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a hash of 64-bit words."""
+    words = words + _STEP
+    words = (words ^ _shift_right(words, 30)) * _FIRST
+    words = (words ^ _shift_right(words, 27)) * _SECOND
+    return words ^ _shift_right(words, 31)
+
+
+def example_keys(x: Tensor) -> Tensor:
+    """A hash of the content of each example of x (B, ...): int64 (B,).
+
+    Zeros do not count, so that a sentence has the same key however far it is padded.
+
+    Example:
+        >>> keys = example_keys(torch.tensor([[2, 7, 3, 0], [2, 8, 3, 0]]))
+        >>> bool(keys[0] == example_keys(torch.tensor([[2, 7, 3]]))[0]), bool(keys[0] == keys[1])
+        (True, False)
+    """
+    content = x.flatten(1)
+    words = content.float().view(torch.int32).long() if content.is_floating_point() else content.long()
+    places = torch.arange(words.shape[1], device=x.device)
+    return _mix(words + _mix(places)).masked_fill(content == 0, 0).sum(1)
+
+
+def example_noise(x: Tensor, num_draws: int, latent_dim: int, dtype: torch.dtype) -> Tensor:
+    """Standard normal numbers (num_draws, B, latent_dim), a function of the content of each example of x (B, ...).
+
+    Example:
+        >>> x = torch.rand(3, 1, 4, 4)
+        >>> noise = example_noise(x, 5, 2, torch.float32)
+        >>> noise.shape, torch.equal(noise.flip(1), example_noise(x.flip(0), 5, 2, torch.float32))
+        (torch.Size([5, 3, 2]), True)
+    """
+    draws = torch.arange(num_draws * latent_dim, device=x.device).view(num_draws, 1, latent_dim)
+    words = _mix(_mix(example_keys(x)).view(-1, 1) + _mix(draws))  # (num_draws, B, latent_dim)
+    # Box and Muller (1958): a length and an angle, of 24 bits each, the most that float32 holds.
+    radius, angle = ((_shift_right(words, bits) & ((1 << 24) - 1)).float() + 1 for bits in (40, 16))
+    normal = (-2 * (radius / (1 << 24)).log()).sqrt() * (angle * (2 * math.pi / (1 << 24))).cos()
+    return normal.to(dtype)
