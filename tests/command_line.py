@@ -64,7 +64,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     """The one line that a command fails with; checks the exit status and that there is no traceback."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as exit_:
-        main([str(arg) for arg in args])
+        main(overridden([str(arg) for arg in args]))
     assert exit_.value.code == 2
     said = capsys.readouterr().err
     assert "Traceback" not in said
@@ -72,6 +72,13 @@ def error_of(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     assert last.startswith("skipvae: error: ")
     assert said.count("skipvae: error:") == 1
     return last.removeprefix("skipvae: error: ")
+
+
+def overridden(args: Sequence[str]) -> list[str]:
+    """Without what a later `--option=value` replaces: a user may say a thing once only."""
+    names = [arg.partition("=")[0] if "=" in arg and arg.startswith("--") else "" for arg in args]
+    replaced = [name not in ("", "--config") and name in names[i + 1 :] for i, name in enumerate(names)]
+    return [arg for arg, gone in zip(args, replaced, strict=True) if not gone]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

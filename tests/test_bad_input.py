@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from skipvae.cli import main
-from tests.command_line import CONFIG, QUIET, RUN, TINY, contents, error_of
+from tests.command_line import CONFIG, QUIET, RUN, TINY, contents, error_of, overridden
 
 BAD_DATA = """
 import torch
@@ -234,7 +234,7 @@ def test_our_own_errors_keep_their_traceback(workspace, monkeypatch):
 def test_a_traceback_can_be_had(workspace, monkeypatch):
     monkeypatch.setenv("SKIPVAE_TRACEBACK", "1")
     with pytest.raises(ValueError, match="batch_size=0"):
-        main(["fit", *TINY, "--data.batch_size=0"])
+        main(overridden(["fit", *TINY, "--data.batch_size=0"]))
 
 
 @pytest.mark.parametrize(

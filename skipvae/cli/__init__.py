@@ -3,9 +3,12 @@
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from skipvae.cli import usage
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -36,6 +39,8 @@ COMMANDS = (*TRAINER_COMMANDS, *GENERATE_COMMANDS, "study")
 
 def run(args: list[str], callbacks: "Sequence[Callback]" = ()) -> Any:
     """Runs one command; raises what goes wrong. The value is the CLI object for fit, validate, test and predict."""
+    if args[0] in usage.OPTIONS:
+        usage.check(args[0], args[1:])
     if args[0] == "study":
         from skipvae import study
 
@@ -62,16 +67,36 @@ def main(args: list[str] | None = None) -> None:
         print(f"skipvae {version('skipvae')}")
         sys.exit(0)
     if args[0] not in COMMANDS:
-        print(f"skipvae: error: there is no command {args[0]}: choose from {', '.join(COMMANDS)}", file=sys.stderr)
+        close = get_close_matches(args[0], COMMANDS, n=1)
+        choices = f"did you mean {close[0]}?" if close else f"choose from {', '.join(COMMANDS)}"
+        print(f"skipvae: error: there is no command {args[0]}: {choices}", file=sys.stderr)
         sys.exit(2)
     sys.path.insert(0, str(Path.cwd()))  # so that configs find classes in the folder one works in
     try:
+        usage.check_repeats(args[1:])
         run(args)
-    except Exception as error:
-        from skipvae.errors import told
-
-        line = told(error)
+    except (Exception, KeyboardInterrupt) as error:
+        if _interrupted(error):
+            print("skipvae: interrupted", file=sys.stderr)
+            sys.exit(130)
+        line = _line(error)
         if line is None or os.environ.get("SKIPVAE_TRACEBACK"):
             raise
         print(f"skipvae: error: {line}", file=sys.stderr)
         sys.exit(2)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: what is interrupted while it is imported may raise errors of its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _line(error: BaseException) -> str | None:
+    """The line for an error; `skipvae.errors` is left alone where PyTorch is not imported yet, and not needed."""
+    if isinstance(error, ValueError) and "torch" not in sys.modules:
+        return str(error)
+    from skipvae.errors import told
+
+    return told(error)

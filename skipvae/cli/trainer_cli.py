@@ -16,12 +16,12 @@ from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.cli.argv import refuse_linked, values_of, with_config_of_run
 from skipvae.cli.data_settings import with_own_data_settings
 from skipvae.cli.quiet import quieten
+from skipvae.cli.usage import check_config
 from skipvae.component import class_path
 from skipvae.logger import RunLogger
 from skipvae.models import GenerativeModel
 from skipvae.persistence.atomic import atomic_write
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
-from skipvae.yaml_files import load_yaml
 
 
 class SaveConfig(SaveConfigCallback):
@@ -183,9 +183,7 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
     args = with_config_of_run(args)
     # The parser would not say in which file a mistake is, and would take a key that stands twice in one.
     for config in filter(os.path.isfile, values_of(args, "-c", "--config")):
-        content = load_yaml(Path(config))
-        if isinstance(content, dict) and "models" in content:
-            raise ValueError(f"{config} is a study, not the config of a run: skipvae study run {config}")
+        check_config(Path(config))
 
     class Command(SkipVAECLI):
         """Only the one that is run: the parsers of all four would take a third of a short run."""

@@ -1,0 +1,123 @@
+"""Mistakes that a command line shows at first sight."""
+
+import inspect
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skipvae import cli
+from skipvae.cli import generate, main, usage
+from skipvae.cli.trainer_cli import SkipVAECLI
+from tests.command_line import CONFIG, ROOT, error_of
+
+HEAVY = {"torch", "pytorch_lightning", "jsonargparse", "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["sampel"], "there is no command sampel: did you mean sample?"),
+        (["fit", "--name=x"], "skipvae fit needs --config FILE, or --ckpt_path FILE or last to resume a run"),
+        (["test", "--name=x"], "skipvae test needs a trained model: give --ckpt_path FILE, last or best"),
+        (["fit", "--config=c.yaml", "--modle.decoder.skip=true"], "fit has no option --modle: did you mean --model?"),
+        (["fit", "--conf=c.yaml"], "fit has no option --conf: did you mean --config?"),
+        (["sample", "--ckpt_path=last", "--tempratur=3"], "sample has no option --tempratur: did you mean --temp"),
+        (["sample", "--num=3"], "skipvae sample needs a trained model: give --ckpt_path FILE, last or best"),
+        (
+            ["reconstruct", "--ckpt_path=last", "--text", "one", "--text", "two"],
+            "the option --text is given twice: leave one out",
+        ),
+        (["fit", "--config=c.yaml", "--name=a", "--name", "b"], "the option --name is given twice: leave one out"),
+    ],
+)
+def test_it_is_one_line_before_anything_heavy_is_imported(workspace, capsys, args, message):
+    assert message in error_of(capsys, *args)
+    assert not list(Path.cwd().iterdir())
+
+
+def test_nothing_heavy_is_imported_for_help_and_mistakes(tmp_path):
+    lines = (["--help"], ["--version"], ["sampel"], ["fit"], ["fit", "--config=c", "--modle=1"], ["sample", "--nmu=1"])
+    code = (
+        "import contextlib, io, sys\nfrom skipvae.cli import main\n"
+        f"for args in {lines!r}:\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "        main(args)\n"
+        f"print(sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert done.stderr.count("skipvae: error: ") == 4
+    assert "Traceback" not in done.stderr
+
+
+def test_the_table_of_options_holds_all_that_there_are(workspace):
+    for command in cli.TRAINER_COMMANDS:
+        names = vars(parser_of(command).get_defaults().as_flat())
+        assert {name.partition(".")[0] for name in names} <= usage.OPTIONS[command]
+    for command, function in generate.COMMANDS.items():
+        taken = {*inspect.signature(function).parameters, *inspect.signature(generate.Generation).parameters}
+        assert taken - {"options"} == usage.OPTIONS[command] - {"config", "help"}
+
+
+def parser_of(command):
+    """The parser of one of Lightning's commands."""
+    found = []
+
+    class StopError(Exception):
+        pass
+
+    class Seen(SkipVAECLI):
+        def parse_arguments(self, parser, args):
+            found.append(self._subcommand_parsers[command])
+            raise StopError
+
+    from pytorch_lightning import LightningDataModule, LightningModule
+
+    with pytest.raises(StopError):
+        Seen(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            args=[command],
+        )
+    return found[0]
+
+
+@pytest.mark.parametrize("content", ["modle: {}", "modle: {class_path: x}", "trainr.max_epochs: 3"])
+def test_a_misspelt_key_of_a_config_is_named(workspace, capsys, content):
+    Path("mine.yaml").write_text(content)
+    key, meant = content.partition(":")[0], "model" if "modle" in content else "trainer"
+    said = error_of(capsys, "fit", "--config", CONFIG, "--config", "mine.yaml")
+    assert said == f"mine.yaml: there is no setting {key}: did you mean {meant}?"
+
+
+def test_options_are_not_guessed_from_their_beginnings(workspace, capsys):
+    assert "max_epoch" in error_of(capsys, "fit", "--config", CONFIG, "--trainer.max_epoch=1")
+    assert "num_layer" in error_of(capsys, "fit", "--config", CONFIG, "--model.decoder.num_layer=1")
+
+
+def test_lists_of_the_command_line_grow():
+    callbacks = [f"--trainer.callbacks{option}" for option in ("+=A", ".x=1", "+=B", ".x=2")]
+    usage.check_repeats(["--config=a", "--config", "b", *callbacks])
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_ctrl_c_is_one_line_at_any_time(workspace, capsys, monkeypatch, wrapped):
+    def interrupted(*_):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            if wrapped:  # as C extensions do that are interrupted while they are imported
+                raise ImportError("initialization failed") from interrupt
+            raise
+
+    monkeypatch.setattr(cli, "run", interrupted)
+    with pytest.raises(SystemExit) as exit_:
+        main(["fit", "--config", str(CONFIG)])
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == "skipvae: interrupted\n"
