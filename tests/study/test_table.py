@@ -50,10 +50,10 @@ def test_mean_and_deviation_over_seeds(study: Study) -> None:
     results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
     table = tabulate(study, results)
     assert [(row.varied["K"], row.model) for row in table.rows] == [
-        (10, "VAE"),
-        (10, "SKIP-VAE"),
         (2, "VAE"),
         (2, "SKIP-VAE"),
+        (10, "VAE"),
+        (10, "SKIP-VAE"),
     ]
     for row in table.rows:
         values = [results[p.name]["elbo"] for p in study.points if (p.model, p.varied) == (row.model, row.varied)]
