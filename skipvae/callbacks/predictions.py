@@ -1,5 +1,7 @@
 """The posteriors that `predict` finds, in one file."""
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -8,7 +10,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from skipvae.persistence.atomic import atomic_write
+from skipvae.persistence.atomic import atomic_write, check_output
 
 
 class PredictionWriter(Callback):
@@ -19,8 +21,11 @@ class PredictionWriter(Callback):
     it; the nine digits written give back the same float32. An id is the place of an image in its split, of a sentence
     the line of the file that its split was read or drawn from, counted from 0.
 
+    Where the data module has `label_names`, a last column label_name has that of each example. A file that ends in .npz
+    holds the same as arrays: id (N,), label (N,), mean (N, K), logvar (N, K) and label_names.
+
     Args:
-        output: the file; predictions.csv in the run's folder when not given.
+        output: the file, .csv or .npz; predictions.csv in the run's folder when not given.
 
     Raises:
         ValueError: if output is a folder, or the model does not predict posteriors.
@@ -34,8 +39,8 @@ class PredictionWriter(Callback):
         """Refuses an impossible output before the work, not after it."""
         if stage == "predict" and type(pl_module).predict_step is LightningModule.predict_step:
             _refuse(pl_module)
-        if stage == "predict" and self.output is not None and Path(self.output).is_dir():
-            raise ValueError(f"{self.output} is a folder: give the name of a file")
+        if stage == "predict" and self.output is not None:
+            check_output(self.output, ".csv", ".npz")
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forgets an earlier prediction."""
@@ -63,7 +68,8 @@ class PredictionWriter(Callback):
             if not tables:
                 raise ValueError("there are no examples to predict: check the data")
             rows = np.concatenate(tables)
-            _write(path, rows[rows[:, 0].argsort(kind="stable")])
+            data = getattr(trainer, "datamodule", None)
+            _write(path, rows[rows[:, 0].argsort(kind="stable")], list(getattr(data, "label_names", ())))
             for part in parts:
                 part.unlink()
             print(f"posterior means and log-variances of {len(rows)} examples: {path}")
@@ -77,8 +83,19 @@ def _part(path: Path, rank: int) -> Path:
     return path.with_name(f".{path.name}.{rank}.npy")
 
 
-def _write(path: Path, rows: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+def _write(path: Path, rows: np.ndarray[Any, np.dtype[np.float64]], label_names: Sequence[str] = ()) -> None:
+    """Writes rows (N, 2 + 2 K) as what the path ends in: a table, or arrays id, label, mean, logvar and label_names."""
     latent_dim = (rows.shape[1] - 2) // 2
+    if path.suffix.lower() == ".npz":
+        mean, logvar = np.split(rows[:, 2:].astype(np.float32), 2, axis=1)
+        arrays = {"id": rows[:, 0].astype(np.int64), "label": rows[:, 1].astype(np.int64), "mean": mean}
+        with atomic_write(path, "wb") as file:
+            np.savez(file, **arrays, logvar=logvar, label_names=np.array(list(label_names), dtype=np.str_))
+        return
     names = ["id", "label", *(f"{name}_{k}" for name in ("mean", "logvar") for k in range(latent_dim))]
     with atomic_write(path) as file:
-        np.savetxt(file, rows, ["%d", "%d", *["%.9g"] * (2 * latent_dim)], ",", header=",".join(names), comments="")
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow([*names, *(["label_name"] if label_names else [])])
+        for identity, label, *values in rows.tolist():
+            name = [label_names[int(label)] if label >= 0 else ""] if label_names else []
+            table.writerow([int(identity), int(label), *(f"{value:.9g}" for value in values), *name])

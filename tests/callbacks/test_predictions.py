@@ -81,3 +81,26 @@ def test_a_second_prediction_replaces_the_first(tmp_path: Path) -> None:
     for _ in range(2):
         make_trainer(tmp_path, writer).predict(make_model(), make_loader(13, ids=IDS))
     assert_complete(output)
+
+
+def test_the_ending_decides_the_format_and_labels_have_names(tmp_path: Path) -> None:
+    from skipvae.callbacks.predictions import _write
+
+    rows = np.array([[0, 1, 0.5, -1.0], [3, -1, 0.25, -2.0]])
+    _write(tmp_path / "z.csv", rows, ["cat", "dog, wild"])
+    assert (tmp_path / "z.csv").read_text().splitlines() == [
+        "id,label,mean_0,logvar_0,label_name",
+        '0,1,0.5,-1,"dog, wild"',
+        "3,-1,0.25,-2,",
+    ]
+    _write(tmp_path / "z.npz", rows, ["cat", "dog, wild"])
+    with np.load(tmp_path / "z.npz") as arrays:
+        assert arrays["id"].tolist() == [0, 3]
+        assert arrays["mean"].tolist() == [[0.5], [0.25]]
+        assert arrays["label_names"][arrays["label"][0]] == "dog, wild"
+
+
+def test_another_ending_is_refused_before_the_work(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, PredictionWriter(str(tmp_path / "z.xlsx")))
+    with pytest.raises(ValueError, match=r"give a name that ends in \.csv or \.npz"):
+        trainer.predict(make_model(), make_loader(13, ids=IDS))
