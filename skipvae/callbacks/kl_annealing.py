@@ -96,6 +96,8 @@ class LinearKLAnnealing(KLWeight):
         end: weight after the warm-up.
         warmup_steps: length of the warm-up in optimiser steps, or
         warmup_epochs: in epochs; exactly one of them.
+        rises_first: whether the weight rises before the first step, as in the published code, so that the last step of
+            the warm-up has the weight `end`. What is there called 10 epochs from 0.1 is the rise from 0: it takes 9.
 
     Raises:
         ValueError: if a number is negative, or not exactly one length is given.
@@ -104,6 +106,9 @@ class LinearKLAnnealing(KLWeight):
         >>> annealing = LinearKLAnnealing(start=0.0, warmup_epochs=2)
         >>> [annealing.weight(step, EpochLengths(2)) for step in range(6)]
         [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+        >>> published = LinearKLAnnealing(start=0.0, warmup_epochs=2, rises_first=True)
+        >>> [published.weight(step, EpochLengths(2)) for step in range(6)]
+        [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     """
 
     def __init__(
@@ -112,13 +117,14 @@ class LinearKLAnnealing(KLWeight):
         end: float = 1.0,
         warmup_steps: int | None = None,
         warmup_epochs: float | None = None,
+        rises_first: bool = False,
     ) -> None:
-        self.start, self.end = _not_negative(start=start), _not_negative(end=end)
+        self.start, self.end, self.rises_first = _not_negative(start=start), _not_negative(end=end), rises_first
         self.warmup = _Length("warmup", warmup_steps, warmup_epochs)
 
     def weight(self, step: int, epochs: EpochLengths) -> float:
         """See `KLWeight.weight`."""
-        warmup = self.warmup.in_steps(epochs)
+        warmup, step = self.warmup.in_steps(epochs), step + self.rises_first
         return _between(self.start, self.end, step / warmup if step < warmup else 1.0)
 
 

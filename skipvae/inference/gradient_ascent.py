@@ -86,11 +86,8 @@ class Optimized(Inference):
         The parameters after the last step are evaluated as well, so that they can be taken back.
         """
         parameters = torch.cat([start.mean, start.logvar], -1)  # (B, 2K)
-        record, velocity, first_gradient = (
-            Record(parameters),
-            torch.zeros_like(parameters),
-            torch.zeros_like(parameters),
-        )
+        record, velocity = Record(parameters), torch.zeros_like(parameters)
+        first_gradient = torch.zeros_like(parameters)
         for t, noise in enumerate(self._noise(start.mean, likelihood.x)):
             # Never where they are NaN. The start itself is taken as it is given.
             inside = (parameters.abs() < (self.rule.limit if t else torch.inf)).all(-1)
