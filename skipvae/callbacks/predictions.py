@@ -88,14 +88,15 @@ def _write(path: Path, rows: np.ndarray[Any, np.dtype[np.float64]], label_names:
     latent_dim = (rows.shape[1] - 2) // 2
     if path.suffix.lower() == ".npz":
         mean, logvar = np.split(rows[:, 2:].astype(np.float32), 2, axis=1)
-        arrays = {"id": rows[:, 0].astype(np.int64), "label": rows[:, 1].astype(np.int64), "mean": mean}
+        identity, label = rows[:, :2].astype(np.int64).T
+        of_labels = np.array(list(label_names), dtype=np.str_)
         with atomic_write(path, "wb") as file:
-            np.savez(file, **arrays, logvar=logvar, label_names=np.array(list(label_names), dtype=np.str_))
+            np.savez(file, id=identity, label=label, mean=mean, logvar=logvar, label_names=of_labels)
         return
     names = ["id", "label", *(f"{name}_{k}" for name in ("mean", "logvar") for k in range(latent_dim))]
     with atomic_write(path) as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow([*names, *(["label_name"] if label_names else [])])
-        for identity, label, *values in rows.tolist():
-            name = [label_names[int(label)] if label >= 0 else ""] if label_names else []
-            table.writerow([int(identity), int(label), *(f"{value:.9g}" for value in values), *name])
+        for number, of_label, *values in rows.tolist():
+            name = [label_names[int(of_label)] if of_label >= 0 else ""] if label_names else []
+            table.writerow([int(number), int(of_label), *(f"{value:.9g}" for value in values), *name])
