@@ -112,7 +112,7 @@ def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
     found = [
         metric
         for metric in METRICS
-        if metric.title and any(result.get(metric.key) is not None for result in results.values())
+        if metric.title and any(_speaks(metric, result.get(metric.key)) for result in results.values())
     ]
     rows = [_row(groups[key], found) for key in sorted(groups)]
     metrics = [
@@ -120,6 +120,10 @@ def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
     ]
     rows = [replace(row, cells=_marked(row, rows, metrics)) for row in rows]
     return Table(tuple(names), tuple(metrics), tuple(rows), _spread({len(runs) for runs in groups.values()}))
+
+
+def _speaks(metric: Metric, value: float | None) -> bool:
+    return value is not None and (value != 0 or not metric.unless_zero)
 
 
 def _spread(num_seeds: Set[int]) -> str:

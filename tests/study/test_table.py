@@ -62,6 +62,15 @@ def test_mean_and_deviation_over_seeds(study: Study) -> None:
         assert "ppl" not in row.cells
 
 
+def test_text_has_columns_that_compare_vocabularies(study: Study) -> None:
+    results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
+    for result in results.values():
+        result.update(bits_per_byte=1.5, unk_fraction=0.0, dropped_fraction=0.25, truncated_fraction=0.0)
+    titles = [metric.title for metric in tabulate(study, results).metrics]
+    assert {"bits/byte", "unknown words", "left out"} <= {*titles}
+    assert "cut" not in titles  # of which there are none
+
+
 def test_the_caption_counts_the_seeds_that_are_there(study: Study) -> None:
     results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
     assert tabulate(study, results).spread == "standard deviation over 4 seeds"
