@@ -2,14 +2,17 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Timer
 
 from skipvae.cli import main
+from skipvae.training.signals import StopRequests
 from tests.command_line import QUIET, RUN, STEPS_PER_EPOCH, contents, fit, plain, resume
 
 LAST = RUN / "checkpoints" / "last.ckpt"
@@ -91,8 +94,8 @@ class StopAt(pl.Callback):
             self.action()
 
 
-def interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+def interrupt(kind: signal.Signals = signal.SIGINT) -> None:
+    os.kill(os.getpid(), kind)
 
 
 class KilledError(Exception):
@@ -114,28 +117,131 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint_within_an_epoch(
     assert val_metrics(resumed) == straight[1]
 
 
-@pytest.mark.parametrize("step", [6, 2 * STEPS_PER_EPOCH])
-def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(workspace, straight, capsys, step):
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(SystemExit):
-        fit(epochs=3, callbacks=[StopAt(step, interrupt)])
-    assert signal.getsignal(signal.SIGINT) is before
-    assert f"To go on from step {step}: skipvae fit --ckpt_path {LAST}\n" in capsys.readouterr().out
+@pytest.fixture
+def handlers() -> Iterator[Any]:
+    """Those of both signals, for comparison; whatever a test leaves of them is undone."""
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(kind) for kind in kinds]
+    yield lambda: [signal.getsignal(kind) for kind in kinds] == before
+    for kind, handler in zip(kinds, before, strict=True):
+        signal.signal(kind, handler)
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "status"),
+    [
+        (6, signal.SIGINT, 1),
+        (2 * STEPS_PER_EPOCH, signal.SIGINT, 1),
+        (6, signal.SIGTERM, 143),
+        (2 * STEPS_PER_EPOCH, signal.SIGTERM, 143),
+    ],
+)
+def test_ctrl_c_and_sigterm_save_say_how_to_continue_and_lose_nothing(
+    workspace, straight, capsys, handlers, step, kind, status
+):
+    with pytest.raises(SystemExit) as exit_:
+        fit(epochs=3, callbacks=[StopAt(step, lambda: interrupt(kind))])
+    assert exit_.value.code == status
+    assert handlers()
+    assert f"To continue from step {step}: skipvae fit --ckpt_path {LAST}\n" in capsys.readouterr().out
     assert load(LAST)["global_step"] == step
     resumed = resume(epochs=3)
     assert_same_run(LAST, straight[0])
     assert val_metrics(resumed) == straight[1]
 
 
-def test_ctrl_c_twice_stops_at_once(workspace):
+@pytest.mark.parametrize(("kind", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
+def test_the_same_signal_again_stops_at_once(workspace, monkeypatch, handlers, kind, status):
+    monkeypatch.setattr(StopRequests, "TOGETHER", 0.0)
+
     def twice() -> None:
-        interrupt()
-        interrupt()
+        interrupt(kind)
+        interrupt(kind)
         raise AssertionError("should have stopped")
+
+    with pytest.raises(SystemExit) as exit_:
+        fit(epochs=3, callbacks=[StopAt(2, twice)])
+    assert exit_.value.code == status
+    assert not LAST.exists()
+
+
+def test_a_sigterm_that_a_study_passes_on_to_a_group_that_has_it_already_counts_once(workspace, handlers):
+    def twice() -> None:
+        interrupt(signal.SIGTERM)
+        interrupt(signal.SIGTERM)
 
     with pytest.raises(SystemExit):
         fit(epochs=3, callbacks=[StopAt(2, twice)])
-    assert not LAST.exists()
+    assert load(LAST)["global_step"] == 2
+
+
+def test_a_failed_run_names_the_step_of_its_file(workspace, capsys):
+    def fail() -> None:
+        raise ValueError("the disk is on fire")
+
+    with pytest.raises(ValueError, match="fire"):
+        fit(epochs=3, callbacks=[StopAt(6, fail)])
+    assert f"To continue from step {STEPS_PER_EPOCH}: skipvae fit" in capsys.readouterr().out
+
+
+class TimeIsUp(Timer):
+    """Like `max_time`, after a number of steps."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(duration={"days": 1})
+        self.step = step
+
+    def _check_time_remaining(self, trainer: pl.Trainer) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_a_run_whose_time_is_up_finishes_its_epoch_when_it_is_resumed(workspace, straight, step):
+    ended = fit(epochs=3, callbacks=[TimeIsUp(step)])
+    assert load(LAST)["global_step"] == step
+    assert "val/elbo" in ended.trainer.callback_metrics  # best.ckpt is there even if the first epoch was not finished
+    assert plain(["test", "--ckpt_path=best", *QUIET]).model.results
+    resumed = resume(epochs=3)
+    assert_same_run(LAST, straight[0])
+    assert val_metrics(resumed) == straight[1]
+
+
+@pytest.mark.parametrize(
+    ("patience", "every", "end"),
+    [(0, 1.0, 2 * STEPS_PER_EPOCH), (1, 1.0, 2 * STEPS_PER_EPOCH), (2, 0.5, 6)],  # the last one within an epoch
+)
+def test_a_run_that_stopped_early_has_ended(workspace, patience, every, end):
+    early = ("EarlyStopping", "monitor=val/elbo", "mode=max", f"patience={patience}")
+    options = [f"--trainer.callbacks{'.' if '=' in option else '='}{option}" for option in early]
+    options += ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0"]
+    fit(*options, f"--trainer.val_check_interval={every}", epochs=9)
+    assert load(LAST)["global_step"] == end
+    before = contents(RUN / "checkpoints")
+    resume(epochs=9)
+    assert contents(RUN / "checkpoints") == before
+
+
+def test_time_is_not_up_in_the_midst_of_a_step(workspace):
+    by_twos = "--trainer.accumulate_grad_batches=2"
+    fit(by_twos, epochs=3)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(TimeIsUp, "_check_time_remaining", stop_at_once)
+        fit(by_twos, epochs=3, callbacks=[TimeIsUp(1)])
+    last = Path("lightning_logs/tiny/version_1/checkpoints/last.ckpt")
+    assert load(last)["global_step"] == 1
+    resume(epochs=3)
+    assert_same_run(LAST, last)
+
+
+def stop_at_once(timer: Timer, trainer: pl.Trainer) -> None:
+    trainer.should_stop = trainer.training and trainer.fit_loop.batch_idx == 0
+
+
+def test_a_run_shorter_than_an_epoch_is_validated_and_can_be_resumed_from_its_best(workspace, straight):
+    fit(f"--trainer.max_steps={STEPS_PER_EPOCH - 1}", epochs=3)
+    assert load(BEST)["global_step"] == STEPS_PER_EPOCH - 1
+    plain(["fit", "--ckpt_path=best", *QUIET, "--trainer.max_epochs=3", "--trainer.max_steps=-1"])
+    assert_same_run(LAST, straight[0])
 
 
 def test_last_is_the_last_epoch_even_if_it_was_not_the_best(workspace):
@@ -169,7 +275,7 @@ def test_a_run_that_cannot_be_taken_up_stays_as_it_was(workspace, capsys, option
     said = capsys.readouterr()
     assert exit_.value.code == 2
     assert message in said.err
-    assert "To go on" not in said.out
+    assert "To continue" not in said.out
     assert {path: (RUN / path).read_bytes() for path in before} == before
     resume(epochs=4)
 

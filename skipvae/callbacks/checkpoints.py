@@ -1,8 +1,7 @@
-"""Checkpoints: the best and the last, and one more when the user interrupts."""
+"""Checkpoints: the best and the last, and one more when training is stopped."""
 
 import signal
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from skipvae.checkpoint import check_like
 from skipvae.persistence.atomic import atomic_write
+from skipvae.training.signals import StopRequests, stop_error
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -35,11 +35,12 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class BestAndLast(ModelCheckpoint):
-    """Keeps `best.ckpt` by validation ELBO and `last.ckpt`; Ctrl-C ends the step at hand and saves `last.ckpt`.
+    """Keeps `best.ckpt` by validation ELBO and `last.ckpt`, which Ctrl-C and SIGTERM save at the end of the step.
 
     With several processes that is the next step that is logged.
 
-    `last.ckpt` is written at the end of every epoch, whether the epoch was the best so far or not.
+    `last.ckpt` is written at the end of every epoch, whether the epoch was the best so far or not. A training that
+    ends within an epoch, by `max_steps` or `max_time`, is saved there and validated: a resumed run finishes the epoch.
 
     Args:
         monitor: what decides which checkpoint is best; larger is better.
@@ -52,8 +53,8 @@ class BestAndLast(ModelCheckpoint):
         # Not `save_last`, with which Lightning writes `last.ckpt` only after an epoch that was the best so far.
         super().__init__(filename="best", monitor=monitor, mode="max", save_top_k=1, enable_version_counter=False)
         self._last_every = every_n_train_steps
-        self._began = self._interrupted = self._ended = False
-        self._previous_handler: Any = None
+        self._began = self._ended = self._stop_due = False
+        self._requests = StopRequests()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Sees to it that checkpoints are written whole, and clears what a kill left of one."""
@@ -85,19 +86,11 @@ class BestAndLast(ModelCheckpoint):
         super().load_state_dict({**state_dict, **moved, "best_k_models": best})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes over Ctrl-C for the time of training."""
+        """Takes over Ctrl-C and SIGTERM for the time of training."""
         super().on_train_start(trainer, pl_module)
-        self._began, self._interrupted, self._ended = True, False, False
-        try:
-            self._previous_handler = signal.signal(signal.SIGINT, self._note_interrupt)
-        except ValueError:  # not the main thread: whoever runs us handles signals
-            self._previous_handler = None
-
-    def _note_interrupt(self, signum: int, frame: FrameType | None) -> None:
-        if self._interrupted:  # the second Ctrl-C means now
-            raise KeyboardInterrupt
-        self._interrupted = True
-        print("\nFinishing the step, then saving (Ctrl-C again to stop at once) ...", flush=True)
+        self._began, self._ended, self._stop_due = True, False, False
+        self._save_on_train_epoch_end = None  # as Lightning chooses
+        self._requests.listen(trainer.received_sigterm)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -106,20 +99,34 @@ class BestAndLast(ModelCheckpoint):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if trainer.is_last_batch:
             # A checkpoint from here would count the epoch as whole, and its validation would never be made.
-            self._ended = False
+            self._ended, trainer.should_stop = False, trainer.should_stop or self._stop_due
             return
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return  # in the midst of a step, whose gradient so far would be lost
+            # In the midst of a step, whose gradient so far would be lost: whoever asks to stop has to wait.
+            self._stop_due = self._stop_due or _may_stop(trainer)
+            trainer.should_stop = trainer.should_stop and not self._stop_due
+            return
         # Several processes have to agree, which means waiting for the device, so they do it now and then.
         alone, every = trainer.world_size == 1, max(1, trainer.log_every_n_steps)  # type: ignore[attr-defined]
         interrupted = (alone or trainer.global_step % every == 0) and self._stops(trainer)
-        self._ended = trainer.global_step == trainer.max_steps
+        self._ended = trainer.global_step == trainer.max_steps or self._stop_due or _may_stop(trainer)
         if interrupted or self._ended or (self._last_every and trainer.global_step % self._last_every == 0):
             # Lightning logs the step only after this hook, so that a kill in between would lose it; twice is once.
             trainer._logger_connector.update_train_step_metrics()
             self._save_last(trainer)
         if interrupted:
-            raise KeyboardInterrupt
+            raise self._stop_error(trainer)
+        if self._ended:
+            trainer.should_stop = True  # Lightning validates then, as at the end of an epoch
+            self._save_on_train_epoch_end = False  # but after the validation: `best.ckpt` is within the epoch, too
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves `last.ckpt` if this validation has ended the training within an epoch."""
+        super().on_validation_end(trainer, pl_module)
+        within = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not trainer.is_last_batch
+        if within and not self._ended and _may_stop(trainer):
+            self._ended = True
+            self._save_last(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves `best.ckpt` if the epoch was the best so far, and `last.ckpt`; then stops if the user has asked to."""
@@ -127,12 +134,18 @@ class BestAndLast(ModelCheckpoint):
         if not self._ended:
             self._save_last(trainer)
         if self._stops(trainer):
-            raise KeyboardInterrupt
+            raise self._stop_error(trainer)
 
     def _stops(self, trainer: Trainer) -> bool:
-        """Whether any process was interrupted: saving takes all, and the signal may reach them in different steps."""
-        stops: bool = trainer.strategy.reduce_boolean_decision(self._interrupted, all=False)
+        """Whether any process is to stop: saving takes all, and the signal may reach them in different steps."""
+        stops: bool = trainer.strategy.reduce_boolean_decision(self._requests.signal is not None, all=False)
         return stops
+
+    def _stop_error(self, trainer: Trainer) -> BaseException:
+        """Of the same signal in all processes."""
+        terminated = self._requests.signal == signal.SIGTERM
+        terminated = trainer.strategy.reduce_boolean_decision(terminated, all=False)
+        return stop_error(signal.SIGTERM if terminated else signal.SIGINT)
 
     def _save_last(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -143,24 +156,26 @@ class BestAndLast(ModelCheckpoint):
             trainer.save_checkpoint(self.last_path, weights_only=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gives Ctrl-C back."""
+        """Gives the signals back."""
         super().on_train_end(trainer, pl_module)
-        self._release_interrupt()
+        self._requests.release()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Says where the run can be taken up again."""
-        self._release_interrupt()
-        # What kept a run from being taken up would do so again.
+        """Says from which step the run can be resumed: that of the file, which may not be the last one done."""
+        self._requests.release()
+        # What kept a run from being resumed would do so again.
         fitting = trainer.state.fn == TrainerFn.FITTING and self._began
         if fitting and self.dirpath and trainer.is_global_zero and self.last_path.is_file():
-            print(f"To go on from step {trainer.global_step}: skipvae fit --ckpt_path {self.last_path}", flush=True)
-
-    def _release_interrupt(self) -> None:
-        if self._previous_handler is not None:
-            signal.signal(signal.SIGINT, self._previous_handler)
-            self._previous_handler = None
+            step = torch.load(self.last_path, map_location="cpu", mmap=True, weights_only=True)["global_step"]
+            print(f"To continue from step {step}: skipvae fit --ckpt_path {self.last_path}", flush=True)
 
     @property
     def last_path(self) -> Path:
         """Where `last.ckpt` is."""
         return Path(str(self.dirpath), f"{self.CHECKPOINT_NAME_LAST}{self.FILE_EXTENSION}")
+
+
+def _may_stop(trainer: Trainer) -> bool:
+    """Whether something has asked the trainer to stop and it will."""
+    epochs, steps = trainer.min_epochs or 0, trainer.min_steps or 0
+    return trainer.should_stop and trainer.current_epoch >= epochs and trainer.global_step >= steps

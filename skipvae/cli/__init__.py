@@ -1,6 +1,7 @@
 """The command line. This file imports nothing heavy, so that help and mistyped commands are answered at once."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -71,6 +72,8 @@ def main(args: list[str] | None = None) -> None:
         choices = f"did you mean {close[0]}?" if close else f"choose from {', '.join(COMMANDS)}"
         print(f"skipvae: error: there is no command {args[0]}: {choices}", file=sys.stderr)
         sys.exit(2)
+    # Elsewhere than in training, which saves before it ends.
+    previous = signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
     sys.path.insert(0, str(Path.cwd()))  # so that configs find classes in the folder one works in
     try:
         usage.check_repeats(args[1:])
@@ -84,6 +87,8 @@ def main(args: list[str] | None = None) -> None:
             raise
         print(f"skipvae: error: {line}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _interrupted(error: BaseException | None) -> bool:

@@ -59,7 +59,10 @@ def main(args: list[str], launch: Launch) -> None:
 
 
 def run(study: Study, options: argparse.Namespace, launch: Launch) -> None:
-    """Does what is left to do of a study; ends the process with status 1 if a point failed, 130 if interrupted."""
+    """Does what is left to do of a study.
+
+    Ends the process with status 1 if a point failed, 130 on Ctrl-C, 143 on SIGTERM.
+    """
     study = _restricted(study, options.only)
     configs = checks.resolve(study, launch)
     checks.check_configs(study, configs)
@@ -80,9 +83,9 @@ def run(study: Study, options: argparse.Namespace, launch: Launch) -> None:
     )
     try:
         _execute(todo, code, options, launch)
-    except KeyboardInterrupt:
-        console.print(f"Stopped; what was trained is kept. To go on: skipvae study run {study.path}", soft_wrap=True)
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        console.print(f"Stopped; what was trained is kept. To continue: skipvae study run {study.path}", soft_wrap=True)
+        sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
     records = {point.name: Record.read(point.folder) for point in study.points}
     unfinished = [point.name for point in study.points if records[point.name].state != "finished"]
     if unfinished:

@@ -21,7 +21,8 @@ def run_processes(points: Sequence[Point], command: Sequence[str], jobs: int) ->
         command: runs a single point, whose name is to be its last argument.
         jobs: at a time.
 
-    A Ctrl-C in the terminal reaches the processes too: they save and end, and so does this.
+    A Ctrl-C in the terminal reaches the processes too: they save and end, and so does this. SIGTERM, and whatever else
+    ends this, is passed on to them. The same again ends all at once.
     """
     devices = list(range(jobs))
     waiting, running = list(points), dict[int, tuple[Point, subprocess.Popen[bytes]]]()
@@ -36,9 +37,21 @@ def run_processes(points: Sequence[Point], command: Sequence[str], jobs: int) ->
                     del running[device]
                     devices.append(device)
                     note_death(point, process.returncode)
-    except KeyboardInterrupt:
-        for _, process in running.values():
+    except BaseException as stop:
+        _end([process for _, process in running.values()], stop)
+        raise
+
+
+def _end(processes: "Sequence[subprocess.Popen[bytes]]", stop: BaseException) -> None:
+    try:
+        for process in processes:
+            if not isinstance(stop, KeyboardInterrupt):
+                process.terminate()
+        for process in processes:
             process.wait()
+    except BaseException:
+        for process in processes:
+            process.kill()
         raise
 
 
@@ -99,7 +112,7 @@ def run_cluster(
         for point, job in zip(points, jobs, strict=True):
             failure = job.exception()  # waits
             note_death(point, 1 if failure is not None else job.result())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         for job in jobs:
             job.cancel(check=False)
         raise

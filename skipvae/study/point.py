@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from skipvae.checkpoint import read_checkpoint
 from skipvae.errors import one_line
 from skipvae.study.plan import Point
 from skipvae.study.provenance import data_digest, environment
 from skipvae.study.record import Record, output_to_log
+from skipvae.training.signals import TERMINATED
 
 
 class Launch(Protocol):
@@ -38,7 +38,8 @@ def run_point(point: Point, code: dict[str, str], launch: Launch) -> Record:
         The record at the end: finished, or failed with the reason.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C, and when the process is asked to end; the next call goes on from there.
+        KeyboardInterrupt: on Ctrl-C; the next call continues from there.
+        SystemExit: when the process is asked to end (SIGTERM); likewise.
         BlockingIOError: if another process is at work on the point.
     """
     with output_to_log(point.folder), _interrupt_handler_kept():
@@ -59,7 +60,9 @@ def run_point(point: Point, code: dict[str, str], launch: Launch) -> Record:
             record.data = data_digest(tested.datamodule)
             record.state = "finished"
         except (Exception, SystemExit) as error:
-            if isinstance(error, SIGTERMException) or isinstance(error.__context__, KeyboardInterrupt):
+            if isinstance(error, SystemExit) and error.code == TERMINATED:
+                raise
+            if isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from error
             traceback.print_exc()
             record.state, record.error = "failed", one_line(error)

@@ -1,6 +1,7 @@
-"""Schedulers that follow the validation ELBO."""
+"""Schedulers that follow the validation ELBO, and runs that have come to their end by it."""
 
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import EarlyStopping
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 
@@ -18,7 +19,11 @@ def step_plateau_schedulers(trainer: Trainer, elbo: float) -> None:
 
 
 def stop_if_finished(trainer: Trainer) -> None:
-    """Ends a run whose schedule has come to its end."""
+    """Ends a run whose schedule has come to its end, or that had stopped early before it was resumed."""
     schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
-    if any(getattr(scheduler, "finished", False) for scheduler in schedulers):
+    finished = any(getattr(scheduler, "finished", False) for scheduler in schedulers)
+    early = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]  # type: ignore[attr-defined]
+    if finished or any(
+        stopping.stopped_epoch or stopping.wait_count >= max(1, stopping.patience) for stopping in early
+    ):
         trainer.should_stop = True

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import signal
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from skipvae.cli import run as launch
 from skipvae.study import main
 from skipvae.study.plan import read_study
-from skipvae.study.record import Record
+from skipvae.study.record import Record, is_running
 from tests.study.conftest import command, environment, in_process_of_its_own, write
 
 WriteStudy = Callable[..., Path]
@@ -113,19 +115,29 @@ def test_killed_and_called_again_gives_the_same_table(
     assert table() == undisturbed
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_says_how_to_go_on(write_study: WriteStudy, kind: signal.Signals) -> None:
-    file = write_study(overrides={"trainer.max_epochs": 400})
+@pytest.mark.parametrize(
+    ("kind", "status", "jobs"),
+    [(signal.SIGINT, 130, []), (signal.SIGTERM, 143, []), (signal.SIGTERM, 143, ["--jobs=2"])],
+)
+def test_ctrl_c_and_sigterm_save_and_say_how_to_continue(
+    write_study: WriteStudy, kind: signal.Signals, status: int, jobs: list[str]
+) -> None:
+    file = write_study(overrides={"trainer.max_epochs": 4000, "checkpoints.every_n_train_steps": 0})
     process = subprocess.Popen(
-        command("run", file), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command("run", file, *jobs), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     wait_until_training(process, LOGS / "VAE-seed1")
     process.send_signal(kind)
     output, _ = process.communicate(timeout=100)
-    assert process.returncode == 130
-    assert f"To go on: skipvae study run {file}" in output
+    assert process.returncode == status
+    assert f"To continue: skipvae study run {file}" in output
     assert "Traceback" not in output
-    assert states() == {"VAE-seed1": "interrupted", "SKIP-VAE-seed1": "waiting"}
+    assert states()["VAE-seed1"] == "interrupted"
+    assert states()["SKIP-VAE-seed1"] != "training"  # no child is left behind
+    assert not is_running(LOGS / "SKIP-VAE-seed1")
+    record = json.loads((LOGS / "VAE-seed1" / "study.json").read_text(encoding="utf-8"))
+    last = torch.load(LOGS / "VAE-seed1" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] >= record["step"] > 0
 
 
 FAILS = """
