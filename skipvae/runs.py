@@ -13,15 +13,28 @@ from skipvae.yaml_files import load_yaml
 LOG_ROOT = "lightning_logs"
 
 
+def root_of(asked: str | Path | None) -> Path:
+    """The folder of all runs: what `--trainer.default_root_dir` asks for, else lightning_logs.
+
+    Raises:
+        ValueError: if it is not a folder on a disk.
+    """
+    if "://" in str(asked):
+        raise ValueError(f"{asked} is not on a disk of this machine, where run folders have to be: give another folder")
+    return Path(asked or LOG_ROOT).expanduser()
+
+
 def folder_of(checkpoint: str | Path) -> Path | None:
-    """The run folder that a checkpoint lies in: the nearest folder above it with a config.yaml; None if there is none.
+    """The run folder that a checkpoint lies in, itself or its folder `checkpoints` at any depth; None if there is none.
 
     Example:
         >>> folder_of("somewhere/else.ckpt") is None
         True
     """
-    for folder in Path(checkpoint).resolve().parents[:2]:
-        if (folder / "config.yaml").is_file():
+    path = Path(checkpoint).resolve()
+    for folder in path.parents:
+        inside = path.relative_to(folder).parts
+        if (len(inside) == 1 or inside[0] == "checkpoints") and (folder / "config.yaml").is_file():
             return folder
     return None
 

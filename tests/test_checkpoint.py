@@ -155,7 +155,7 @@ def test_a_bad_checkpoint_is_one_line_on_the_command_line(tiny_run, capsys, comm
     path, message = bad_checkpoint(kind, tiny_run / "checkpoints" / "last.ckpt")
     before = contents(Path("lightning_logs"))
     config = ["--config", str(tiny_run / "config.yaml")] if command != "sample" else []
-    said = error_of(capsys, command, *config, "--ckpt_path", str(path))
+    said = error_of(capsys, command, *config, "--init_from" if command == "fit" else "--ckpt_path", str(path))
     assert re.search(message, said), said
     assert not Path("exploded").exists()
     assert contents(Path("lightning_logs")) == before

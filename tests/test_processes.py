@@ -27,6 +27,9 @@ def test_two_processes_train_without_unused_parameters(workspace):
     assert done.returncode == 0, done.stderr[-2000:]
     saved = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)
     assert saved["global_step"] == 2  # 200 examples, 2 processes, batches of 50
+    done = in_a_process("fit", "--ckpt_path=last", *TWO, "--trainer.max_epochs=2")  # they share the lock of the folder
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
     assert os.listdir("lightning_logs/tiny") == ["version_0"]
 
 

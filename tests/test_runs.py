@@ -55,7 +55,8 @@ def test_the_folder_of_a_checkpoint(workspace):
     assert folder_of(run / "checkpoints/last.ckpt") == run.resolve()
     assert folder_of(run / "copied.ckpt") == run.resolve()
     assert folder_of("loose.ckpt") is None
-    assert folder_of(run / "checkpoints/old/last.ckpt") is None
+    assert folder_of(run / "checkpoints/epoch=0-val/elbo=-80.ckpt") == run.resolve()
+    assert folder_of(run / "old/last.ckpt") is None
 
 
 def test_the_data_of_a_run_is_built_as_it_was(tiny_run):

@@ -11,6 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from skipvae.persistence.atomic import atomic_write, check_output
+from skipvae.persistence.run_folder import run_folder
 
 
 class PredictionWriter(Callback):
@@ -55,7 +56,7 @@ class PredictionWriter(Callback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Merges what all processes found and writes it."""
-        path = Path(self.output or Path(trainer.log_dir or ".") / "predictions.csv")
+        path = Path(self.output or Path(run_folder(trainer) or ".") / "predictions.csv")
         rows = torch.cat(self._rows).numpy() if self._rows else np.empty((0, 0))
         self._rows = []
         if not trainer.is_global_zero:

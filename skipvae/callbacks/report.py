@@ -4,7 +4,6 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +18,7 @@ from skipvae.callbacks.verdict import verdict
 from skipvae.component import class_path
 from skipvae.metrics.registry import meanings
 from skipvae.persistence.atomic import atomic_write
+from skipvae.persistence.run_folder import run_folder
 
 
 class Report(Callback):
@@ -56,14 +56,14 @@ class Report(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Prints the table and writes metrics.json."""
         seconds = perf_counter() - self._begin
-        folder = trainer.log_dir  # asks all processes, so it stands before the test for the first one
+        folder = run_folder(trainer)  # asks all processes, so it stands before the test for the first one
         if not trainer.is_global_zero:
             return
         truth = getattr(getattr(trainer, "datamodule", None), "truth", {})  # data made by a process that is known
         pl_module.results.update({f"true_{name}": value for name, value in truth.items()})
         self._print(trainer, pl_module, "test")
-        if folder is not None and trainer.loggers and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            path = Path(folder) / "metrics.json"
+        if folder is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            path = folder / "metrics.json"
             with atomic_write(path) as file:
                 json.dump(self._record(trainer, pl_module, seconds), file, indent=2, allow_nan=False, default=str)
                 file.write("\n")

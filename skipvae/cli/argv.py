@@ -1,4 +1,4 @@
-"""What is settled of a command line before its parser sees it."""
+"""Argument preprocessing: what is decided about a command line before its parser sees it."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -26,20 +26,39 @@ def refuse_linked(args: Sequence[str]) -> None:
             raise ValueError(f"{option} follows from {LINKED[option]}: set that one, or leave it out")
 
 
+def refuse_two_starts(args: Sequence[str]) -> None:
+    """Raises a ValueError for a command that would start in two ways, or start where nothing is trained."""
+    init, command = _option(args, "--init_from"), args[0]
+    if init is None and _option(args, "--init_parts") is None:
+        return
+    if command != "fit":
+        raise ValueError(f"--init_from starts the training of a new run, so it belongs to fit, not to {command}")
+    checkpoint = _option(args, "--ckpt_path")
+    if checkpoint is not None:
+        raise ValueError(
+            f"--ckpt_path {checkpoint} resumes that run and --init_from starts a new one: leave out one of the two"
+        )
+
+
 def with_config_of_run(args: list[str]) -> list[str]:
     """Adds `--config` of the run folder to a command that names a checkpoint and no config."""
     has_config = any(arg in ("-c", "--config", "--model") or arg.startswith(("--config=", "--model=")) for arg in args)
-    checkpoint = _option(args, "--ckpt_path")
-    if has_config or checkpoint is None:
+    option = next((name for name in ("--ckpt_path", "--init_from") if _option(args, name) is not None), None)
+    if has_config or option is None:
         return args
+    checkpoint, own = _option(args, option), []
     if checkpoint in ("last", "best"):
-        checkpoint = str(runs.newest_checkpoint(name=_option(args, "--name"), kind=checkpoint))
-        args = [*_without_option(args, "--ckpt_path"), "--ckpt_path", checkpoint]
-    folder = runs.folder_of(checkpoint)
+        root = runs.root_of(_option(args, "--trainer.default_root_dir"))
+        name = _option(args, "--name") if option == "--ckpt_path" else None  # elsewhere it names the new run
+        checkpoint = str(runs.newest_checkpoint(root, name, checkpoint))
+        args = [*_without_option(args, option), option, checkpoint]
+    folder = runs.folder_of(str(checkpoint))
     if folder is None:
-        read_checkpoint(checkpoint)  # if it is no checkpoint at all, that is what to say
+        read_checkpoint(str(checkpoint))  # if it is no checkpoint at all, that is what to say
         raise ValueError(f"there is no config.yaml beside {checkpoint}: give the --config that it was trained with")
-    return [args[0], "--config", str(folder / "config.yaml"), *args[1:]]
+    if option == "--init_from":  # the parts that this run itself may have been started from are another matter
+        own = ["--init_parts", "null"]
+    return [args[0], "--config", str(folder / "config.yaml"), *own, *args[1:]]
 
 
 def _option(args: Sequence[str], name: str) -> str | None:

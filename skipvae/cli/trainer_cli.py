@@ -1,68 +1,51 @@
 """The command line: `skipvae fit|validate|test|predict` by LightningCLI, and the commands of `skipvae.cli.generate`."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from skipvae import runs
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
 from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
-from skipvae.cli.argv import refuse_linked, values_of, with_config_of_run
+from skipvae.cli import slurm
+from skipvae.cli.argv import refuse_linked, refuse_two_starts, values_of, with_config_of_run
 from skipvae.cli.data_settings import with_own_data_settings
+from skipvae.cli.init_from import initialize
+from skipvae.cli.place import RUN_LOGGER, find_place, put_into
 from skipvae.cli.quiet import quieten
+from skipvae.cli.save_config import SaveConfig
 from skipvae.cli.usage import check_config
 from skipvae.component import class_path
-from skipvae.logger import RunLogger
-from skipvae.models import GenerativeModel
-from skipvae.persistence.atomic import atomic_write
+from skipvae.persistence.run_folder import Note, RunFolder, locked, new_folder
 from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
-
-
-class SaveConfig(SaveConfigCallback):
-    """Writes the full config into the run folder when training starts, without what belongs to one call only."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leaves it to `on_train_start`, but for folders that only Lightning knows how to write to."""
-        if stage == "fit" and trainer.loggers:
-            for once in ("ckpt_path", "weights_only"):
-                self.config.pop(once, None)
-            if "://" in str(trainer.log_dir):
-                super().setup(trainer, pl_module, stage)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the config, by now that of a run which does go on from its checkpoint."""
-        folder = trainer.log_dir  # asks all processes, so it stands before what the first one does alone
-        if trainer.is_global_zero and trainer.loggers and folder is not None and "://" not in folder:
-            with atomic_write(Path(folder, self.config_filename)) as file:  # it takes a whole one to resume
-                file.write(self.parser.dump(self.config, skip_none=False))
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows the config in TensorBoard's hparams tab, and keeps the vocabulary of a text model beside it."""
-        folder = trainer.log_dir  # asks all processes, so it stands before what the first one does alone
-        if not trainer.is_global_zero:
-            return
-        if isinstance(pl_module, GenerativeModel) and pl_module.vocabulary is not None and folder is not None:
-            with atomic_write(Path(folder, "vocabulary.json")) as file:
-                file.write(pl_module.vocabulary)
-        if isinstance(trainer.logger, RunLogger):
-            shown = ("seed_everything", "model", "data", "trainer")
-            trainer.logger.log_hyperparams({key: self.config.as_dict()[key] for key in shown})
 
 
 class SkipVAECLI(LightningCLI):
     """LightningCLI with our defaults: run folders, checkpoints, reports, and sizes that are written once."""
 
+    def __init__(self, *args: Any, command: Sequence[str] = (), **kwargs: Any) -> None:
+        self._command = command
+        self._note: Note | None = None
+        with ExitStack() as self._held:  # the run folder, for as long as the command runs
+            super().__init__(*args, **kwargs)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's name, the callbacks that every run has, and the links between data and model."""
-        parser.add_argument(
-            "--name", type=str, default="skipvae", help="The run goes to lightning_logs/NAME/version_N."
-        )
+        root = f"{runs.LOG_ROOT} or --trainer.default_root_dir"
+        for option, type_, default, text in (
+            ("--name", str, "skipvae", f"The run goes to ROOT/NAME/version_N, where ROOT is {root}."),
+            ("--version", str | None, None, "Name of the run's own folder instead of version_N."),
+            ("--init_from", str | None, None, "fit: start from the weights in this checkpoint (best and last too)."),
+            ("--init_parts", str | list[str] | None, None, "fit: which parts to take, such as encoder,decoder."),
+        ):
+            parser.add_argument(option, type=type_, default=default, help=text)
         parser.add_lightning_class_args(BestAndLast, "checkpoints")
         parser.add_lightning_class_args(ImageGrids, "image_grids")
         parser.add_lightning_class_args(LatentPictures, "latent_pictures")
@@ -98,33 +81,27 @@ class SkipVAECLI(LightningCLI):
         config.weights_only = True  # a checkpoint can run no code
         if config.seed_everything is not None and "seed" in (of_data := config.data.get("init_args", {})):
             of_data.seed = int(config.seed_everything)  # by now it is a number, also where `true` lets us choose one
-        logger = config.trainer.logger
-        ours = getattr(logger, "class_path", None) == "skipvae.logger.RunLogger"
-        if ours:
-            logger.init_args.name = config.name
-        checkpoint = config.ckpt_path
-        if checkpoint in ("last", "best") and ours:
-            checkpoint = str(runs.newest_checkpoint(logger.init_args.save_dir, config.name, checkpoint))
-        if checkpoint is None:
-            if self.subcommand != "fit":
-                raise ValueError(
-                    f"skipvae {self.subcommand} needs a trained model: give --ckpt_path FILE, last or best"
-                )
-            return
-        config.ckpt_path = checkpoint
-        folder = runs.folder_of(checkpoint)
-        if folder is not None and ours:  # what is measured of a run, or added to it, belongs to its folder
-            logger.init_args.save_dir, logger.init_args.name = str(folder.parent.parent), folder.parent.name
-            logger.init_args.version = folder.name
-        if folder is not None and self.subcommand == "fit":
-            _check_optimizer_stays(runs.config_of(folder), config, folder)
+        fit, root = self.subcommand == "fit", runs.root_of(config.trainer.default_root_dir)
+        place = find_place(config, root, self._command, self._parser(self.subcommand), fit)
+        self._asked = config.clone()  # before it is filled in where things lie
+        self._writes = not config.trainer.fast_dev_run
+        folder = place
+        if self._writes and slurm.process_rank() == 0:
+            if not place.is_dir():
+                folder = self._held.enter_context(new_folder(root, config.name, config.version))
+            if fit:
+                self._note = self._held.enter_context(locked(folder, **slurm.job_facts(self._command)))
+        put_into(config, folder)
 
     def after_instantiate_classes(self) -> None:
         """Checks the checkpoint before anything runs or is written, not when it is loaded at last."""
-        path = self.config[self.subcommand].ckpt_path
-        if path is None:
+        config = self.config[self.subcommand]
+        if config.ckpt_path is None:
+            if config.init_from is not None:
+                initialize(self.model, config.init_from, config.init_parts, vocabulary_of(self.datamodule))
             return
-        content, model = read_checkpoint(path), class_path(type(self.model))
+        path, model = config.ckpt_path, class_path(type(self.model))
+        content = read_checkpoint(path)
         saved = spec_in(content, path)["class_path"]
         if saved != model:
             raise ValueError(
@@ -132,6 +109,15 @@ class SkipVAECLI(LightningCLI):
             )
         check_same_vocabulary(vocabulary_in(content), vocabulary_of(self.datamodule), path)
         check_fits(content, self.model, path)
+
+    def before_fit(self) -> None:
+        """Says where the weights come from; under SLURM, a job whose time is up saves and is queued again."""
+        config = self.config[self.subcommand]
+        if config.init_from is not None and config.ckpt_path is None and self.trainer.is_global_zero:
+            print(f"a new run from {' and '.join(config.init_parts or ['all weights'])} in {config.init_from}")
+        environment = self.trainer._accelerator_connector.cluster_environment  # Lightning asks it in the same way
+        if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and environment.requeue_signal:
+            self._held.enter_context(slurm.queued_again(environment.requeue_signal, self._note))
 
     def after_fit(self) -> None:
         """Says where the model is and what to do next."""
@@ -151,21 +137,13 @@ class SkipVAECLI(LightningCLI):
         if trainer_config.get("enable_progress_bar") is not False and not bars:
             bars = [TQDMProgressBar(refresh_rate=25)]
             given = [*given, *bars]
-        asked = self.config.as_dict()[self.subcommand]
+        asked = self._asked.as_dict()
         report = Report({"data": asked["data"], "limit_test_batches": asked["trainer"]["limit_test_batches"]})
-        trainer_config["callbacks"] = [*given, report]  # the bar first, so that it has ended where the table begins
+        own: list[Callback] = [RunFolder(trainer_config["default_root_dir"])] if self._writes else []
+        if self._writes and self.subcommand == "fit":
+            own.append(SaveConfig(self._parser(self.subcommand), self._asked))
+        trainer_config["callbacks"] = [*given, *own, report]  # the bar first, so that it has ended before the table
         return super().instantiate_trainer(**kwargs)
-
-
-def _check_optimizer_stays(saved: dict[str, Any], config: Any, folder: Path) -> None:
-    """A checkpoint holds the settings of its optimiser, which would silently win over the command line's."""
-    before = ((saved.get("model") or {}).get("init_args") or {}).get("optimizer")
-    now = config.as_dict()["model"].get("init_args", {}).get("optimizer")
-    if json.dumps(before, sort_keys=True, default=str) != json.dumps(now, sort_keys=True, default=str):
-        raise ValueError(
-            f"the run {folder} goes on with the optimiser of its checkpoint, which is not the one asked for: leave out "
-            "--model.optimizer, or train anew"
-        )
 
 
 def _attribute(name: str) -> Callable[[Any], Any]:
@@ -179,7 +157,9 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
     if not {"-h", "--help"} & {*args} and len(args) == 1:
         needs = "--config FILE" if command == "fit" else "--ckpt_path FILE, last or best"
         raise ValueError(f"skipvae {command} needs {needs}")
+    typed = args
     refuse_linked(args)
+    refuse_two_starts(args)
     args = with_config_of_run(args)
     # The parser would not say in which file a mistake is, and would take a key that stands twice in one.
     for config in filter(os.path.isfile, values_of(args, "-c", "--config")):
@@ -199,15 +179,15 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
         LightningDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
-        save_config_callback=SaveConfig,
-        save_config_kwargs={"overwrite": True},
+        save_config_callback=None,  # `SaveConfig` stands among the other callbacks
         seed_everything_default=1,
         auto_configure_optimizers=False,  # optimiser and scheduler are arguments of the model
         load_from_checkpoint_support=False,  # our checkpoints say themselves how to rebuild the model
         trainer_defaults={
-            "logger": {"class_path": "skipvae.logger.RunLogger", "init_args": {"save_dir": runs.LOG_ROOT}},
+            "logger": {"class_path": RUN_LOGGER},
             "callbacks": list(callbacks),
         },
         parser_kwargs=raise_errors | {command: raise_errors},
         args=args,
+        command=typed,
     )

@@ -1,1 +1,1 @@
-"""Data on disk: files that are either complete or as they were before."""
+"""Data on disk: whole files, the folders of runs and their settings."""

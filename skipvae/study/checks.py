@@ -2,23 +2,19 @@
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from skipvae.errors import USER_ERRORS, one_line
+from skipvae.persistence.settings import WHERE, differences
 from skipvae.study.plan import Point, Study
 from skipvae.study.point import Launch
 from skipvae.study.record import Record
 from skipvae.yaml_files import load_text, load_yaml
 
 Config = dict[str, Any]
-
-WHERE = {"name", "logger", "ckpt_path", "weights_only", "data_dir", "accelerator", "devices", "num_nodes"}
-SHOWN = {"image_grids", "latent_pictures", "text_samples", "predictions", "log_every_n_steps"}
-ASIDE = WHERE | SHOWN
-"""Settings that say where a run happens and what is shown of it, not what it is."""
 
 
 def resolve(study: Study, launch: Launch) -> dict[str, Config]:
@@ -75,21 +71,6 @@ def check_configs(study: Study, configs: Mapping[str, Config]) -> None:
             )
 
 
-def differences(made: Any, wanted: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The settings that differ between two configs, of those that both have: what only one has is a change of code.
-
-    Example:
-        >>> list(differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "d": 4}}))
-        [('a.b', 1, 3)]
-    """
-    if isinstance(made, dict) and isinstance(wanted, dict):
-        for name in sorted(made.keys() & wanted.keys() - ASIDE):
-            inner = key if name == "init_args" else f"{key}.{name}".lstrip(".")
-            yield from differences(made[name], wanted[name], inner)
-    elif made != wanted:
-        yield key, made, wanted
-
-
 def check_agreement(study: Study, records: Mapping[str, Record], code: Mapping[str, str]) -> None:
     """Runs in one table must come from the same code, and those with the same data settings from the same data.
 
@@ -139,4 +120,4 @@ def check_measured(folder: Path, results: Mapping[str, Any]) -> None:
 
 def _data_settings(point: Point) -> Any:
     data = (config_of_run(point.folder) or {}).get("data") or {}
-    return {**data, "init_args": {k: v for k, v in (data.get("init_args") or {}).items() if k not in ASIDE}}
+    return {**data, "init_args": {k: v for k, v in (data.get("init_args") or {}).items() if f"data.{k}" not in WHERE}}

@@ -42,8 +42,8 @@ class Point:
         """The command line that trains this point: an ordinary `fit`."""
         place = {
             "name": self.folder.parent.name,
-            "trainer.logger.save_dir": str(self.folder.parent.parent),
-            "trainer.logger.version": self.name,
+            "trainer.default_root_dir": str(self.folder.parent.parent),
+            "version": self.name,
         }
         settings = {**self.settings, "seed_everything": self.seed, **place}
         configs = [argument for base in self.bases for argument in ("--config", str(base))]

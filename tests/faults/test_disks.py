@@ -171,5 +171,5 @@ def test_the_name_of_a_run_cannot_leave_the_folder(workspace, capsys, monkeypatc
         said = error_of(capsys, "fit", *IMAGES, f"--name={name}")
         assert "would lie outside of lightning_logs" in said
         assert sorted(path.name for path in workspace.rglob("*")) == ["inside"]
-        said = error_of(capsys, "fit", *IMAGES, f"--trainer.logger.version={name}")
+        said = error_of(capsys, "fit", *IMAGES, f"--version={name}")
         assert "would lie outside of lightning_logs" in said

@@ -93,7 +93,7 @@ def test_arguments_keep_the_type_of_a_value(write_study: WriteStudy) -> None:
         "--seed_everything=1",
     ):
         assert argument in arguments
-    assert "--trainer.logger.version=M-seed1" in arguments
+    assert "--version=M-seed1" in arguments
 
 
 @pytest.mark.parametrize(

@@ -243,3 +243,46 @@ def test_code_that_changed_is_noticed(write_study: WriteStudy) -> None:
 def test_a_quickstart_study_exists() -> None:
     content = yaml.safe_load((Path(__file__).parents[2] / "configs/quickstart/images.yaml").read_text())
     assert content["models"] == {"VAE": {}, "SKIP-VAE": {"model.decoder.skip": True}}
+
+
+ANNOUNCE = """
+import os
+import signal
+from pathlib import Path
+from pytorch_lightning import Callback
+
+
+class Announce(Callback):
+    "The job ends soon, once."
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step == 6 and not Path("announced").exists():
+            Path("announced").touch()
+            os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_under_slurm_rows_keep_to_their_own_folders_whatever_their_loggers(
+    write_study: WriteStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"NTASKS": "1", "JOB_NAME": "x", "JOB_ID": "77"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.syspath_prepend(tmp_path)  # type: ignore[no-untyped-call]
+    Path("announce.py").write_text(ANNOUNCE)
+    loggers = [
+        {"class_path": "CSVLogger", "init_args": {"save_dir": "csv"}},
+        {"class_path": "skipvae.logger.RunLogger"},
+    ]
+    file = write_study(
+        models={"VAE": {}}, overrides={"trainer.logger": loggers, "trainer.callbacks": "announce.Announce"}
+    )
+    Path("hpc_ckpt_1.ckpt").write_bytes(b"of somebody else")  # reading it would be an error
+    with pytest.raises(SystemExit) as exit_:
+        study("run", file)
+    assert exit_.value.code == 130
+    assert states() == {"VAE-seed1": "interrupted"}
+    study("run", file)
+    record = Record.read(LOGS / "VAE-seed1")
+    assert (record.state, record.step) == ("finished", 8)
+    assert {"config.yaml", "metrics.json", "checkpoints"} <= {path.name for path in (LOGS / "VAE-seed1").iterdir()}
+    assert len(table()) == 1

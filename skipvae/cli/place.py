@@ -1,0 +1,96 @@
+"""Where the run of a command lies: the folder of the checkpoint it names, or a new one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from skipvae import runs
+from skipvae.checkpoint import read_checkpoint
+from skipvae.cli import slurm
+from skipvae.cli.resume import check_place, check_same_run, keep_source, refuse_stranger
+from skipvae.persistence.run_folder import check_name, next_folder
+
+RUN_LOGGER = "skipvae.logger.RunLogger"
+
+
+def find_place(config: Namespace, root: Path, command: Sequence[str], parser: ArgumentParser, fit: bool) -> Path:
+    """The run folder of a command, which exists if it goes on with a run; settles the paths of checkpoints.
+
+    Args:
+        config: the parsed command line; the names best and last of a checkpoint are replaced by its path.
+        root: folder of all runs.
+        command: the command line as typed.
+        parser: what parsed it.
+        fit: whether the command trains.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if there must be a checkpoint, or the run of the checkpoint is not the one asked for.
+    """
+    for part in (config.name, config.version):
+        if part is not None:
+            check_name(part, root)
+    folder = slurm.run_of_job(root / config.name, command) if fit else None
+    if folder is not None and (folder / "checkpoints" / "last.ckpt").is_file():
+        config.ckpt_path = str(folder / "checkpoints" / "last.ckpt")
+    if config.ckpt_path in ("last", "best"):
+        config.ckpt_path = str(runs.newest_checkpoint(root, config.name, config.ckpt_path))
+    if config.init_from in ("last", "best"):
+        config.init_from = str(runs.newest_checkpoint(root, kind=config.init_from))
+    if isinstance(config.init_parts, str):
+        config.init_parts = config.init_parts.replace(" ", "").split(",")
+    checkpoint = config.ckpt_path
+    if checkpoint is None:
+        if not fit:
+            raise ValueError("this command needs a trained model: give --ckpt_path FILE, last or best")
+        if config.init_parts is not None and config.init_from is None:
+            raise ValueError("--init_parts says what to take of a checkpoint: give --init_from CHECKPOINT, too")
+        if folder is None and config.version is not None:
+            _check_free(root / config.name / config.version)
+    elif (folder := runs.folder_of(checkpoint)) is not None:
+        check_place(folder, config, checkpoint)
+        if fit:
+            keep_source(folder, config, checkpoint)
+            check_same_run(folder, config, parser, checkpoint)
+    elif fit:
+        read_checkpoint(checkpoint)  # if it is no checkpoint at all, that is what to say
+        refuse_stranger(checkpoint)
+    return folder or (Path(root, config.name, config.version) if config.version else next_folder(root, config.name))
+
+
+def _check_free(folder: Path) -> None:
+    """Raises a ValueError if there is a run in a folder that a new one is to have."""
+    for checkpoint in (folder / "checkpoints").glob("*.ckpt"):
+        try:
+            read_checkpoint(checkpoint)
+        except ValueError:  # what cannot be resumed may be replaced
+            continue
+        raise ValueError(
+            f"there is a run in {folder}: resume it with --ckpt_path {checkpoint}, or name another --version"
+        )
+
+
+def put_into(config: Namespace, folder: Path) -> None:
+    """Fills in where a run lies: in the trainer, and in each `RunLogger` that it has.
+
+    Raises:
+        ValueError: if a `RunLogger` was given another place.
+    """
+    config.trainer.default_root_dir = str(folder)  # where Lightning looks for what SLURM made it save, and nowhere else
+    loggers = config.trainer.logger
+    for logger in loggers if isinstance(loggers, list) else [loggers]:
+        if getattr(logger, "class_path", None) != RUN_LOGGER:
+            continue
+        place = logger.init_args
+        for option, given, known in (
+            ("save_dir", place.save_dir, {runs.LOG_ROOT, str(folder.parent.parent)}),
+            ("name", place.name, {"", config.name, folder.parent.name}),
+            ("version", place.version, {None, folder.name}),
+        ):
+            if given not in known:
+                raise ValueError(
+                    f"the logs of a run lie in its folder {folder}, so leave out --trainer.logger.{option}: "
+                    "--trainer.default_root_dir, --name and --version say where that is"
+                )
+        place.save_dir, place.name, place.version = str(folder.parent.parent), folder.parent.name, folder.name
