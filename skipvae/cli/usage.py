@@ -41,7 +41,7 @@ def check(command: str, options: Sequence[str]) -> None:
     given = {name.partition("=")[0] for name in options}
     if command != "fit" and "--ckpt_path" not in given and "--config" not in given:
         raise ValueError(f"skipvae {command} needs a trained model: give --ckpt_path FILE, last or best")
-    if command == "fit" and not {"--config", "-c", "--ckpt_path", "--model"} & given:
+    if command == "fit" and not {"--config", "-c", "--ckpt_path", "--init_from", "--model"} & given:
         raise ValueError("skipvae fit needs --config FILE, or --ckpt_path FILE or last to resume a run")
 
 
