@@ -25,15 +25,18 @@ class SkipLinear(nn.Module):
         out_features: size of the result.
         latent_dim: size of z, or 0 for a layer without a skip.
         latent_bias: whether the skip has a bias b_z of its own, which is redundant but published for the MLP.
+        bias: whether W_h h has a bias.
 
     Example:
         >>> SkipLinear(8, 4, latent_dim=2)(torch.zeros(3, 5, 8), torch.zeros(3, 2)).shape
         torch.Size([3, 5, 4])
     """
 
-    def __init__(self, in_features: int, out_features: int, latent_dim: int, latent_bias: bool = False) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, latent_dim: int, latent_bias: bool = False, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.hidden = nn.Linear(in_features, out_features)
+        self.hidden = nn.Linear(in_features, out_features, bias=bias)
         self.latent = nn.Linear(latent_dim, out_features, bias=latent_bias) if latent_dim else None
 
     def forward(self, h: Tensor, z: Tensor | None) -> Tensor:

@@ -5,5 +5,14 @@ from skipvae.decoders.gaussian import GaussianMLPDecoder
 from skipvae.decoders.lstm import LSTMDecoder
 from skipvae.decoders.mlp import MLPDecoder
 from skipvae.decoders.pixelcnn import GatedPixelCNNDecoder
+from skipvae.decoders.residual_pixelcnn import ResidualPixelCNNDecoder
 
-__all__ = ["Decoder", "GatedPixelCNNDecoder", "GaussianMLPDecoder", "ImageDecoder", "LSTMDecoder", "MLPDecoder"]
+__all__ = [
+    "Decoder",
+    "GatedPixelCNNDecoder",
+    "GaussianMLPDecoder",
+    "ImageDecoder",
+    "LSTMDecoder",
+    "MLPDecoder",
+    "ResidualPixelCNNDecoder",
+]

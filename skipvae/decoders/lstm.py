@@ -1,6 +1,6 @@
 """The paper's text decoder: an LSTM that sees z at every step, with or without generative skips, or has no z at all."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ NEVER = -1e4
 class LSTMDecoder(Decoder):
     """p(x|z) = prod_t p(x_t | x_<t, z) over the words of a sentence and its end symbol.
 
-    z is concatenated to every input embedding, and h(0) of the last layer is linear in z. The generative skip (Dieng
+    z is concatenated to every input embedding, and sets the first state of the last layer. The generative skip (Dieng
     et al. 2019, section 3) gives z to the input of every further layer and to the vocabulary projection as well;
     `skip` switches this and nothing else. `latent_dim=0` is the language model: the same without z.
 
@@ -39,6 +39,10 @@ class LSTMDecoder(Decoder):
         skip: whether z reaches every layer.
         recompute: less memory for more time, in the LSTM (`skipvae.recurrent.LSTM`) and in `token_log_prob`.
         init_range: parameters start uniform in (-init_range, init_range).
+        embedding_range: the same for the embeddings, where it is another.
+        first_state: which state of the last layer z sets: its "hidden" one, h(0) = W z + b, as Dieng et al. (2019), or
+            its "cell", c(0) = W z and h(0) = tanh c(0), as He et al. (2019).
+        output_bias: whether the vocabulary projection has a bias. That of He et al. has none.
 
     Raises:
         ValueError: if an argument is out of its range, or a language model is to have skips; in `log_prob`, if the
@@ -64,6 +68,9 @@ class LSTMDecoder(Decoder):
         skip: bool = False,
         recompute: bool = False,
         init_range: float = 0.1,
+        embedding_range: float | None = None,
+        first_state: Literal["hidden", "cell"] = "hidden",
+        output_bias: bool = True,
     ) -> None:
         super().__init__()
         if skip and not latent_dim:
@@ -72,20 +79,22 @@ class LSTMDecoder(Decoder):
             raise ValueError(f"word_dropout is {word_dropout}: it is a probability, from 0 to 1")
         if num_layers < 1:
             raise ValueError(f"num_layers is {num_layers}: an LSTM has at least one")
-        self.latent_dim, self.skip = latent_dim, skip
+        if first_state not in ("hidden", "cell"):
+            raise ValueError(f"first_state is {first_state!r}: choose from hidden, cell")
+        self.latent_dim, self.skip, self.first_state = latent_dim, skip, first_state
         self.vocab_size, self.hidden_dim = check_vocab_size(vocab_size), hidden_dim
         self.word_dropout, self.recompute = word_dropout, recompute
         skip_dim = latent_dim if skip else 0
         widths = (hidden_dim + skip_dim if layer else embedding_dim + latent_dim for layer in range(num_layers))
         self.embedding = nn.Embedding(vocab_size, embedding_dim)
         self.layers = nn.ModuleList(LSTM(width, hidden_dim, recompute=recompute) for width in widths)
-        self.initial = nn.Linear(latent_dim, hidden_dim) if latent_dim else None
-        self.output = SkipLinear(hidden_dim, vocab_size, skip_dim)
+        self.initial = nn.Linear(latent_dim, hidden_dim, bias=first_state == "hidden") if latent_dim else None
+        self.output = SkipLinear(hidden_dim, vocab_size, skip_dim, bias=output_bias)
         self.dropout = nn.Dropout(dropout)
         never = torch.zeros(vocab_size).index_fill_(0, torch.tensor([PAD, BOS]), NEVER)
         self.register_buffer("never", never, persistent=False)
         self.never: Tensor
-        uniform(self, init_range)
+        uniform(self, init_range, embedding_range)
 
     # -- likelihood -------------------------------------------------------------------------------------------------
 
@@ -192,19 +201,22 @@ class LSTMDecoder(Decoder):
 
     def _base(self, z: Tensor | None, batch_size: int) -> Tensor:
         """What the logits of a sentence have in common at all tokens, (B, V): once per sentence, not once per token."""
-        bias = self.output.hidden.bias + self.never
+        bias = self.never if self.output.hidden.bias is None else self.output.hidden.bias + self.never
         if self.output.latent is None:
             return bias.expand(batch_size, -1)
         assert z is not None
         return F.linear(z, self.output.latent.weight, bias)
 
     def _initial_states(self, z: Tensor | None, batch_size: int) -> list[tuple[Tensor, Tensor]]:
-        """h(0) and c(0) of each layer, (B, H): zero, but for h(0) of the last layer."""
+        """h(0) and c(0) of each layer, (B, H): zero, but for those of the last layer that z sets."""
         if (z is None) != (self.latent_dim == 0):
             raise ValueError("a decoder with latent_dim=0 takes z=None, any other needs z (B, K)")
         zero = self.embedding.weight.new_zeros(batch_size, self.hidden_dim)
-        first = zero if self.initial is None else self.initial(z).to(zero.dtype)
-        return [(zero, zero)] * (len(self.layers) - 1) + [(first, zero)]
+        last = (zero, zero)
+        if self.initial is not None:
+            first = self.initial(z).to(zero.dtype)
+            last = (first, zero) if self.first_state == "hidden" else (first.tanh(), first)
+        return [(zero, zero)] * (len(self.layers) - 1) + [last]
 
     def _drop_words(self, inputs: Tensor) -> Tensor:
         if not (self.training and self.word_dropout):

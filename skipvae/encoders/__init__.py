@@ -4,5 +4,6 @@ from skipvae.encoders.base import Encoder
 from skipvae.encoders.lstm import LSTMEncoder
 from skipvae.encoders.mlp import MLPEncoder
 from skipvae.encoders.resnet import ResNetEncoder
+from skipvae.encoders.strided_resnet import StridedResNetEncoder
 
-__all__ = ["Encoder", "LSTMEncoder", "MLPEncoder", "ResNetEncoder"]
+__all__ = ["Encoder", "LSTMEncoder", "MLPEncoder", "ResNetEncoder", "StridedResNetEncoder"]

@@ -24,6 +24,9 @@ class LSTMEncoder(Encoder):
         num_layers: number of LSTM layers.
         recompute: see `skipvae.recurrent.LSTM`; less memory for more time.
         init_range: parameters start uniform in (-init_range, init_range).
+        embedding_range: the same for the embeddings, where it is another.
+        posterior_bias: whether the linear map to mean and log-variance has a bias. The encoder of He et al. (2019) has
+            none, init_range 0.01 and embedding_range 0.1.
 
     Raises:
         ValueError: in `forward`, if the tokens do not fit the vocabulary.
@@ -44,13 +47,15 @@ class LSTMEncoder(Encoder):
         num_layers: int = 1,
         recompute: bool = False,
         init_range: float = 0.1,
+        embedding_range: float | None = None,
+        posterior_bias: bool = True,
     ) -> None:
         super().__init__()
         self.latent_dim, self.vocab_size = latent_dim, check_vocab_size(vocab_size)
         self.embedding = nn.Embedding(vocab_size, embedding_dim)
         self.lstm = LSTM(embedding_dim, hidden_dim, num_layers, recompute)
-        self.posterior = nn.Linear(hidden_dim, 2 * latent_dim)
-        uniform(self, init_range)
+        self.posterior = nn.Linear(hidden_dim, 2 * latent_dim, bias=posterior_bias)
+        uniform(self, init_range, embedding_range)
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
         """Maps tokens x (B, T) to q(z|x) with parameters (B, K)."""

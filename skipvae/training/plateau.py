@@ -4,6 +4,8 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from skipvae.schedulers import HalveAndReload
+
 
 def step_plateau_schedulers(trainer: Trainer, elbo: float) -> None:
     """Steps plateau schedulers by the ELBO of the validation that ends an epoch, before its checkpoint is written.
@@ -13,6 +15,8 @@ def step_plateau_schedulers(trainer: Trainer, elbo: float) -> None:
     if trainer.sanity_checking or not trainer.is_last_batch:
         return
     for config in trainer.lr_scheduler_configs:
+        if isinstance(config.scheduler, HalveAndReload):
+            config.scheduler.watch(trainer.lightning_module)
         if isinstance(config.scheduler, ReduceLROnPlateau):
             config.scheduler.step(elbo)
     stop_if_finished(trainer)

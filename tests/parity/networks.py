@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from skipvae.decoders import GatedPixelCNNDecoder, LSTMDecoder, MLPDecoder
-from skipvae.encoders import LSTMEncoder, MLPEncoder, ResNetEncoder
+from skipvae.decoders import GatedPixelCNNDecoder, LSTMDecoder, MLPDecoder, ResidualPixelCNNDecoder
+from skipvae.encoders import LSTMEncoder, MLPEncoder, ResNetEncoder, StridedResNetEncoder
 from tests.parity.arrays import Arrays, fill, fill_linear
 
 ENDS = "mean", "logvar"
@@ -141,7 +141,7 @@ def lstm_encoder(arrays: Arrays, prefix: str = "") -> LSTMEncoder:
         embedding_dim=embedding_dim,
         hidden_dim=hidden_dim,
         num_layers=num_layers,
-        **{} if bias else {"posterior_bias": False},
+        posterior_bias=bias,
     )
     encoder = encoder.double().eval()
     fill(encoder.embedding, weight=arrays[f"{prefix}embedding"])
@@ -153,6 +153,28 @@ def lstm_encoder(arrays: Arrays, prefix: str = "") -> LSTMEncoder:
     fill(encoder.lstm, **weights)
     fill_posterior(encoder.posterior, arrays, prefix)
     return encoder
+
+
+def he_lstm_decoder(arrays: Arrays, prefix: str) -> LSTMDecoder:
+    """The decoder or language model of He et al. (2019), which predicts padding and BOS, too."""
+    vocab_size, embedding_dim = arrays[f"{prefix}embedding"].shape
+    initial = f"{prefix}initial_cell.weight"
+    decoder = LSTMDecoder(
+        arrays[initial].shape[1] if initial in arrays else 0,
+        vocab_size=vocab_size,
+        embedding_dim=embedding_dim,
+        hidden_dim=arrays[f"{prefix}output.weight"].shape[1],
+        first_state="cell",
+        output_bias=False,
+    )
+    decoder = decoder.double().eval()
+    decoder.never.zero_()
+    fill(decoder.embedding, weight=arrays[f"{prefix}embedding"])
+    fill(decoder.layers[0], **lstm_weights(arrays, f"{prefix}lstm"))
+    if decoder.initial is not None:
+        fill_linear(decoder.initial, arrays, f"{prefix}initial_cell")
+    fill_linear(decoder.output.hidden, arrays, f"{prefix}output")
+    return decoder
 
 
 def lstm_decoder(arrays: Arrays, prefix: str = "", masked: bool = False) -> LSTMDecoder:
@@ -187,3 +209,69 @@ def lstm_decoder(arrays: Arrays, prefix: str = "", masked: bool = False) -> LSTM
     if output.latent is not None:
         fill_linear(output.latent, arrays, f"{prefix}output.latent")
     return decoder
+
+
+# -- He et al. 2019 ---------------------------------------------------------------------------------------------------
+
+
+def strided_resnet(arrays: Arrays) -> StridedResNetEncoder:
+    numbers = range(1, arrays.count("block{}.convolution1.weight") + 1)
+    channels = [len(arrays[f"block{number}.convolution1.weight"]) for number in numbers]
+    num_features = len(arrays["head.convolution.weight"])
+    encoder = StridedResNetEncoder(len(arrays["mean.weight"]), image_shape(arrays), channels, num_features)
+    encoder = encoder.double().eval()
+    for name, norm in strided_norms(encoder).items():
+        fill_norm(norm, arrays, name)
+    for number, block in zip(numbers, encoder.blocks, strict=True):
+        fill_linear(block.convolution1, arrays, f"block{number}.convolution1")
+        fill_linear(block.convolution2, arrays, f"block{number}.convolution2")
+        fill_linear(block.shortcut, arrays, f"block{number}.shortcut.convolution")
+    fill_linear(encoder.head, arrays, "head.convolution")
+    fill_posterior(encoder.output, arrays)
+    return encoder
+
+
+def strided_norms(encoder: StridedResNetEncoder) -> dict[str, nn.Module]:
+    """Our batch norms by their published names."""
+    norms: dict[str, nn.Module] = {"head.norm": encoder.head_norm}
+    for number, block in enumerate(encoder.blocks, start=1):
+        norms |= {f"block{number}.norm1": block.norm1, f"block{number}.norm2": block.norm2}
+        norms[f"block{number}.shortcut.norm"] = block.shortcut_norm
+    return norms
+
+
+def residual_pixelcnn(arrays: Arrays) -> ResidualPixelCNNDecoder:
+    _, height, width = image_shape(arrays)
+    decoder = ResidualPixelCNNDecoder(
+        arrays["z"].shape[1],
+        image_shape(arrays),
+        channels=len(arrays["first.masked.weight"]),
+        kernel_sizes=arrays["kernel_sizes"].tolist(),
+        latent_maps=len(arrays["latent_maps.bias"]) // (height * width),
+    )
+    decoder = decoder.double().eval()
+    assert decoder.maps is not None
+    fill_linear(decoder.maps.linear, arrays, "latent_maps")
+    fill_linear(decoder.first, arrays, "first.masked")
+    for name, block in bottlenecks(decoder).items():
+        for part in ("reduce", "masked", "expand"):
+            fill_linear(getattr(block, part), arrays, f"{name}.{part}")
+    fill_linear(decoder.head, arrays, "head.convolution")
+    fill_linear(decoder.output, arrays, "output")
+    for name, norm in residual_norms(decoder).items():
+        fill_norm(norm, arrays, name)
+    return decoder
+
+
+def bottlenecks(decoder: ResidualPixelCNNDecoder) -> dict[str, nn.Module]:
+    """Our blocks and connections by their published names."""
+    named = {f"block{n}": block for n, block in enumerate(decoder.blocks, start=2)}
+    return named | {f"connection{n}": block for n, block in enumerate(decoder.connections, start=1)}
+
+
+def residual_norms(decoder: ResidualPixelCNNDecoder) -> dict[str, nn.Module]:
+    """Our batch norms by their published names."""
+    norms: dict[str, nn.Module] = {"first.norm": decoder.first_norm, "head.norm": decoder.head_norm}
+    for name, block in bottlenecks(decoder).items():
+        norms |= {f"{name}.norm{i}": getattr(block, f"norm{i}") for i in (1, 2, 3)}
+    return norms

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from skipvae.decoders import GatedPixelCNNDecoder, LSTMDecoder, MLPDecoder
-from skipvae.encoders import LSTMEncoder, MLPEncoder, ResNetEncoder
+from skipvae.decoders import GatedPixelCNNDecoder, LSTMDecoder, MLPDecoder, ResidualPixelCNNDecoder
+from skipvae.encoders import LSTMEncoder, MLPEncoder, ResNetEncoder, StridedResNetEncoder
 from tests.parity.arrays import folder, read_json
+from tests.parity.networks import bottlenecks, residual_norms, strided_norms
 
 Roles = dict[str, Tensor]
 """Our parameters by the names of the published ones."""
@@ -126,6 +127,63 @@ def text_decoder(shapes: dict[str, list[int]]) -> tuple[nn.Module, Roles]:
     return decoder, found
 
 
+def he_image_encoder(shapes: dict[str, list[int]]) -> tuple[nn.Module, Roles]:
+    numbers = range(1, depth(shapes, "block{}.convolution1.weight") + 1)
+    encoder = StridedResNetEncoder(
+        shapes["mean_and_logvar.weight"][0] // 2,
+        channels=[shapes[f"block{number}.convolution1.weight"][0] for number in numbers],
+        num_features=shapes["head.convolution.weight"][0],
+    )
+    found = parts("mean_and_logvar", encoder.output) | parts("head.convolution", encoder.head)
+    for number, block in enumerate(encoder.blocks, start=1):
+        found |= parts(f"block{number}.convolution1", block.convolution1)
+        found |= parts(f"block{number}.convolution2", block.convolution2)
+        found |= parts(f"block{number}.shortcut.convolution", block.shortcut)
+    return encoder, found | norms(strided_norms(encoder))
+
+
+def he_image_decoder(shapes: dict[str, list[int]]) -> tuple[nn.Module, Roles]:
+    sizes = [shapes["first.masked.weight"][-1]]
+    while f"block{len(sizes) + 1}.masked.weight" in shapes:
+        sizes.append(shapes[f"block{len(sizes) + 1}.masked.weight"][-1])
+    channels, latent_maps = shapes["first.masked.weight"][0], shapes["first.masked.weight"][1] - 1
+    latent_dim = shapes["latent_maps.weight"][1]
+    decoder = ResidualPixelCNNDecoder(latent_dim, channels=channels, kernel_sizes=sizes, latent_maps=latent_maps)
+    assert decoder.maps is not None
+    found = parts("latent_maps", decoder.maps.linear) | parts("first.masked", decoder.first)
+    found |= parts("head.convolution", decoder.head) | parts("output", decoder.output)
+    for name, block in bottlenecks(decoder).items():
+        for part in ("reduce", "masked", "expand"):
+            found |= parts(f"{name}.{part}", getattr(block, part))
+    return decoder, found | norms(residual_norms(decoder))
+
+
+def norms(named: dict[str, nn.Module]) -> Roles:
+    scales = {f"{name}.scale": norm.weight for name, norm in named.items()}
+    return scales | {f"{name}.shift": norm.bias for name, norm in named.items()}
+
+
+HE_RANGES: dict[str, float] = {"init_range": 0.01, "embedding_range": 0.1}
+
+
+def he_text_encoder(shapes: dict[str, list[int]]) -> tuple[nn.Module, Roles]:
+    (vocab_size, embedding_dim), (outputs, hidden_dim) = shapes["embedding.weight"], shapes["mean_and_logvar.weight"]
+    sizes = {"vocab_size": vocab_size, "embedding_dim": embedding_dim, "hidden_dim": hidden_dim}
+    encoder = LSTMEncoder(outputs // 2, **sizes, **HE_RANGES, posterior_bias=False)
+    found = parts("embedding", encoder.embedding) | lstm("lstm", encoder.lstm)
+    return encoder, found | parts("mean_and_logvar", encoder.posterior)
+
+
+def he_text_decoder(shapes: dict[str, list[int]]) -> tuple[nn.Module, Roles]:
+    (vocab_size, embedding_dim), hidden_dim = shapes["embedding.weight"], shapes["output.weight"][1]
+    latent_dim = shapes.get("initial_cell.weight", [0, 0])[1]
+    sizes = {"vocab_size": vocab_size, "embedding_dim": embedding_dim, "hidden_dim": hidden_dim}
+    decoder = LSTMDecoder(latent_dim, **sizes, **HE_RANGES, first_state="cell", output_bias=False)
+    found = parts("embedding", decoder.embedding) | lstm("lstm", decoder.layers[0])  # type: ignore[arg-type]
+    found |= parts("output", decoder.output.hidden)
+    return decoder, found | (parts("initial_cell", decoder.initial) if decoder.initial is not None else {})
+
+
 NETWORKS = {
     ("image_mlp", "encoder"): mlp_encoder,
     ("image_mlp", "decoder"): mlp_decoder,
@@ -134,6 +192,11 @@ NETWORKS = {
     ("image_pixelcnn_skip_on", "decoder"): pixelcnn(skip=True),
     ("text", "encoder"): text_encoder,
     ("text", "decoder"): text_decoder,
+    ("he2019_images", "encoder"): he_image_encoder,
+    ("he2019_images", "decoder"): he_image_decoder,
+    ("he2019_text", "encoder"): he_text_encoder,
+    ("he2019_text", "decoder"): he_text_decoder,
+    ("he2019_text", "language_model"): he_text_decoder,
 }
 
 
