@@ -14,7 +14,8 @@ class LengthBuckets:
     The sorted sentences are cut into batches of at most `batch_size` sentences and `max_tokens` tokens, pads counted.
     The cuts depend on the lengths only, so every epoch has the same number of batches.
 
-    In training, each epoch shuffles the sentences of equal length among themselves, and the batches. A step gives
+    In training, each epoch shuffles the sentences of equal length among themselves, and the batches; with `fixed`, the
+    batches hold the same sentences in every epoch, and only their order changes. A step gives
     neighbouring batches to the processes, so that none waits for another. Where the batches cannot be dealt evenly,
     fewer than `world_size` of them, others in each epoch, are left out.
 
@@ -29,6 +30,7 @@ class LengthBuckets:
         seed: Of the order; None for evaluation.
         rank: This process.
         world_size: Number of processes.
+        fixed: Whether a training batch holds the same sentences in every epoch (the authors' batches).
 
     Raises:
         ValueError: If no limit is given, a sentence is longer than max_tokens, or there are fewer batches than
@@ -51,12 +53,14 @@ class LengthBuckets:
         seed: int | None = None,
         rank: int = 0,
         world_size: int = 1,
+        fixed: bool = False,
     ) -> None:
         if batch_size is None and max_tokens is None:
             raise ValueError("batches need a limit: give batch_size, max_tokens, or both")
         if max_tokens is not None and len(lengths) and max_tokens < int(lengths.max()):
             raise ValueError(f"max_tokens={max_tokens} is less than the {int(lengths.max())} of the longest sentence")
         self.lengths, self.seed, self.rank, self.world_size, self.epoch = lengths, seed, rank, world_size, 0
+        self.fixed = fixed
         self.sizes = _cut(lengths.sort().values.tolist(), batch_size, max_tokens, exact)
         if len(self.sizes) < world_size:
             raise ValueError(
@@ -79,7 +83,7 @@ class LengthBuckets:
             # in an order of no meaning, so that the first batches of a split are not its shortest sentences
             order = permutation(len(batches), Stream.BUCKETS)
             return (batches[i] for i in order[self.rank :: self.world_size].tolist())
-        shuffled = permutation(len(self.lengths), Stream.SHUFFLE, self.seed, self.epoch)
+        shuffled = permutation(len(self.lengths), Stream.SHUFFLE, self.seed, 0 if self.fixed else self.epoch)
         batches = torch.split(shuffled[self.lengths[shuffled].argsort(stable=True)], self.sizes)
         kept = permutation(len(batches), Stream.BUCKETS, self.seed, self.epoch, 0)[: len(self) * self.world_size]
         steps = kept.sort().values.view(len(self), self.world_size)

@@ -56,6 +56,8 @@ class SentenceDataModule(ResumableDataModule):
         batch_size: Most training sentences per process and step; null leaves it to max_tokens.
         max_tokens: Most tokens, pads included, of a batch; null leaves it to batch_size.
         exact_length: Whether the sentences of a batch are all equally long (the authors' batches).
+        fixed_batches: Whether a training batch holds the same sentences in every epoch (the authors' batches); else
+            only their lengths stay.
         eval_batch_size: Most sentences in a batch of validation, test and prediction.
         train_size: Train on the first so many sentences only (all by default).
         seed: Of the training order.
@@ -86,6 +88,7 @@ class SentenceDataModule(ResumableDataModule):
         batch_size: int | None = 32,
         max_tokens: int | None = None,
         exact_length: bool = False,
+        fixed_batches: bool = False,
         eval_batch_size: int = 32,
         train_size: int | None = None,
         seed: int = 0,
@@ -109,6 +112,7 @@ class SentenceDataModule(ResumableDataModule):
         self.max_length, self.too_long = max_length, too_long
         self.batch_size, self.max_tokens = batch_size, max_tokens
         self.exact_length, self.eval_batch_size = exact_length, eval_batch_size
+        self.fixed_batches = fixed_batches
         self.train_size, self.seed = train_size, seed
         self.label_names: list[str] = []
         self.split_facts: dict[str, dict[str, float]] = {}
@@ -243,7 +247,9 @@ class SentenceDataModule(ResumableDataModule):
     ) -> LengthBuckets:
         process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
         try:
-            return LengthBuckets(self.splits[split].lengths, batch_size, self.max_tokens, exact, seed, *process)
+            return LengthBuckets(
+                self.splits[split].lengths, batch_size, self.max_tokens, exact, seed, *process, self.fixed_batches
+            )
         except ValueError as error:
             raise ValueError(f"{split} split: {error}") from error
 

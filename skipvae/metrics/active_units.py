@@ -73,6 +73,11 @@ class ActiveUnits(RunningMoments):
         """(K,) variance of each posterior mean over all processes, float64."""
         return self.moments().variance
 
+    def unbiased_variances(self) -> Tensor:
+        """(K,) the same divided by N - 1, as in published code; NaN for a single example."""
+        moments = self.moments()
+        return moments.variance * moments.num_examples / (moments.num_examples - 1)
+
     def update(self, mean: Tensor) -> None:
         """Takes in a batch of posterior means (B, K).
 

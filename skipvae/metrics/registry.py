@@ -54,6 +54,7 @@ METRICS = (
     Metric("exchange_loss", "", "by how much log p(x|z) falls then: what x's own z is worth to the decoder"),
     Metric("prior_dependence", "", "how far log p(x|z) moves when z is drawn from the prior"),
     Metric("au", "AU", "active units of {num_units} (variance above {au_threshold:g})", 1, +1),
+    Metric("au_published", "AU 0.02", "the same by the authors' threshold: variance, over N - 1, above 0.02", 1, +1),
     Metric(
         "nll",
         "NLL",

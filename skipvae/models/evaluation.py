@@ -167,6 +167,7 @@ class Evaluation(LikelihoodEvaluation):
             "aggregated_kl": float(information.aggregated_kl),
             "au": int(self.active_units.compute()),
             "au_threshold": self.active_threshold,
+            "au_published": int((self.active_units.unbiased_variances() > 0.02).sum()),
             "kl_per_dim": self.kl_per_dim.moments().mean.tolist(),
             "variance_per_dim": self.active_units.variances().tolist(),
         }

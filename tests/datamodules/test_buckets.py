@@ -97,3 +97,16 @@ def test_a_run_goes_on_in_mid_epoch():
 def test_impossible_limits_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         LengthBuckets(torch.tensor([3, 9]), **options)
+
+
+def test_fixed_batches_hold_the_same_sentences_in_every_epoch_in_another_order():
+    def epochs(**options):
+        batches = LengthBuckets(torch.arange(200) % 5 + 2, batch_size=8, seed=0, **options)
+        for epoch in range(2):
+            batches.set_epoch(epoch)
+            yield [index.tolist() for index in batches]
+
+    for fixed in (False, True):
+        first, second = epochs(fixed=fixed)
+        assert first != second
+        assert (sorted(first) == sorted(second)) == fixed

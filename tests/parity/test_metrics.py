@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from skipvae.metrics.active_units import posterior_mean_variances
+from skipvae.metrics import ActiveUnits
 from skipvae.metrics.mutual_information import log_aggregated_posterior
 from skipvae.models.evaluation import LikelihoodEvaluation
 from skipvae.objective import importance_weighted_log_likelihood
@@ -11,11 +11,6 @@ from skipvae.posterior import LOG_2PI, DiagonalGaussian, standard_normal_log_pro
 from tests.parity.arrays import Arrays, each_file
 
 METRICS = each_file("metrics")
-
-
-def unbiased_variances(mean: Tensor) -> Tensor:
-    """The published ones, divided by N - 1 where ours are divided by N."""
-    return posterior_mean_variances(mean) * len(mean) / (len(mean) - 1)
 
 
 def information_of_he(mean: Tensor, logvar: Tensor, z: Tensor) -> Tensor:
@@ -46,7 +41,9 @@ def test_mutual_information(name: str) -> None:
 def test_active_units(name: str) -> None:
     arrays = Arrays(name)
     for prefix in ("", "edge."):
-        variances = unbiased_variances(arrays[f"{prefix}mean"])
+        metric = ActiveUnits()
+        metric.update(arrays[f"{prefix}mean"])
+        variances = metric.unbiased_variances()
         arrays.check(f"{prefix}mean_variance_n_minus_1", variances)
         arrays.check(f"{prefix}active_units_above_0.02", (variances > 0.02).sum())
         arrays.check(f"{prefix}he2019.active_units_at_least_0.01", (variances >= 0.01).sum())
