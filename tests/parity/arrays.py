@@ -30,6 +30,8 @@ def folder() -> Path:
     """Where the arrays are."""
     chosen = os.environ.get("SKIPVAE_PARITY")
     if chosen:
+        if not any(Path(chosen).glob("*.npz")):
+            raise pytest.UsageError(f"there are no arrays in {chosen}: set SKIPVAE_PARITY to their folder, or unset it")
         return Path(chosen)
     return SHARED if SHARED.is_dir() else COPIED
 

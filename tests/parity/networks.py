@@ -92,7 +92,7 @@ def fill_norm(norm: nn.Module, arrays: Arrays, name: str, bias: Tensor | None = 
 
 
 def pixelcnn(arrays: Arrays) -> GatedPixelCNNDecoder:
-    """The published layer, with skips where there is a latent map at the output; without z that of Kim et al."""
+    """With skips where there is a latent map at the output; where shortcuts have no weights, the layer of Kim et al."""
     kernel_sizes, latent_dim = arrays["kernel_sizes"].tolist(), arrays["z"].shape[1] if "z" in arrays else 0
     skip = "output.latent_map.weight" in arrays
     decoder = GatedPixelCNNDecoder(
@@ -102,7 +102,7 @@ def pixelcnn(arrays: Arrays) -> GatedPixelCNNDecoder:
         num_layers=len(kernel_sizes),
         kernel_size=kernel_sizes,
         skip=skip,
-        layer="published" if latent_dim else "kim2018",
+        layer="published" if "layer2.shortcut.weight" in arrays else "kim2018",
     )
     decoder = decoder.double().eval()
     for number, layer in enumerate(decoder.layers, start=1):

@@ -87,7 +87,6 @@ def test_cached_sampling_of_the_pixelcnn_is_that_of_one_pass_for_each_pixel(name
         probability = decoder.logits(x, z)[:, :, i, j].sigmoid()
         x[:, :, i, j] = (noise[:, :, i, j] < probability).double()
     assert torch.equal(decoder.sample(z, num_samples=2, generator=torch.Generator().manual_seed(1)), x)
-    assert 0 < x.mean() < 1
 
 
 FIELDS = {
