@@ -47,7 +47,7 @@ class OmniglotDataModule(ImageDataModule):
         kwargs: See `ImageDataModule`.
 
     Attributes:
-        alphabet_names: After setup, the names of the alphabets by their labels.
+        label_names: After setup, the names of the alphabets by their labels; empty where labels are characters.
 
     Raises:
         FileNotFoundError: If a file is absent and cannot be downloaded; says which, and where to put it.
@@ -78,7 +78,7 @@ class OmniglotDataModule(ImageDataModule):
         self.download, self.cache_dir = download, cache_dir
         self.folder = Path(data_dir, FOLDERS[variant])
         self.image_shape = (1, size, size)
-        self.alphabet_names: list[str] = []
+        self.label_names: list[str] = []
 
     def prepare_data(self) -> None:
         if self._find_cache() is not None:
@@ -111,7 +111,7 @@ class OmniglotDataModule(ImageDataModule):
                 raise ValueError("its arrays do not fit each other")
         except Exception as error:  # anything at all, according to which byte is wrong
             raise ValueError(f"{cache} is damaged ({error}): delete it, and it is made anew") from error
-        self.alphabet_names = corpus.alphabet_names.tolist()
+        self.label_names = corpus.alphabet_names.tolist() if self.label == "alphabet" else []
         if self.variant == "chardata":
             if not 1 <= self.val_size < train:
                 raise ValueError(f"val_size={self.val_size} must be in 1..{train - 1}")

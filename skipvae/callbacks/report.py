@@ -94,6 +94,7 @@ class Report(Callback):
             "checkpoint": None if checkpoint is None else str(checkpoint),
             "data": class_path(type(data)) if (data := getattr(trainer, "datamodule", None)) is not None else None,
             "split_facts": getattr(data, "split_facts", None),
+            "label_names": getattr(data, "label_names", None) or None,
             "seconds": seconds,
             "fit_seconds": self._fit_seconds,
             **self._settings,

@@ -115,7 +115,7 @@ def test_drawings_are_split_by_drawer(put, tmp_path, variant, size):
 def test_alphabets_have_names(put, tmp_path, variant):
     put(variant)
     data = ready(tmp_path, variant)
-    assert data.alphabet_names == ["Greek", "Tagalog", "Angelic"]
+    assert data.label_names == ["Greek", "Tagalog", "Angelic"]
     assert data.splits.val.labels.tolist() == [1, 0, 0, 2]
 
 
@@ -129,7 +129,7 @@ def test_chardata_is_read_as_its_authors_read_it(put, tmp_path):
         assert split.labels.tolist() == CHARDATA_ALPHABETS[rows].tolist()
     for split, rows in zip(characters.splits, [order[:-4], order[-4:], np.arange(20, 26)], strict=True):
         assert split.labels.tolist() == [2 * CHARDATA_ALPHABETS[row] + CHARDATA_CHARACTERS[row] - 1 for row in rows]
-    assert alphabets.alphabet_names == ["alphabet 1", "alphabet 2", "alphabet 3"]
+    assert alphabets.label_names == ["alphabet 1", "alphabet 2", "alphabet 3"]
 
 
 def test_grey_values_are_binarised_as_any_images(put, tmp_path):
@@ -285,8 +285,8 @@ def test_shared_omniglot_is_whole(shared_data, tmp_path):
         split.labels.bincount().unique().tolist() == [drawers]
         for split, drawers in zip(data.splits, (14, 1, 5), strict=True)
     )
-    assert len(data.alphabet_names) == 50
-    assert (data.alphabet_names[0], data.alphabet_names[30]) == ("Alphabet_of_the_Magi", "Angelic")
+    assert len(data.label_names) == 50
+    assert (data.label_names[0], data.label_names[30]) == ("Alphabet_of_the_Magi", "Angelic")
     by_alphabet = OmniglotDataModule(str(shared_data), **options)
     by_alphabet.setup()
     assert by_alphabet.splits.val.labels[964:].min() == 30
