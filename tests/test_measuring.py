@@ -15,7 +15,7 @@ from tests.command_line import CONFIG, QUIET, TINY, TINY_DATA, contents, error_o
 
 def test_test_prints_one_table_and_writes_its_numbers(tiny_run, capsys):
     config = (tiny_run / "config.yaml").read_bytes()
-    cli = plain(["test", "--ckpt_path=last", *QUIET, "--model.num_importance_samples=3"])
+    cli = plain(["test", "--ckpt_path=best", *QUIET])
     said = capsys.readouterr().out
     written = json.loads((tiny_run / "metrics.json").read_text())
     assert "test: 500 examples, nats per example" in said
@@ -37,10 +37,10 @@ def test_validate_measures_what_training_measured(tiny_run, capsys):
 
 @pytest.mark.parametrize("command", ["validate", "test"])
 def test_what_is_measured_of_a_checkpoint_stands_at_its_step(tiny_run, command):
-    plain([command, "--ckpt_path=last", *QUIET])
+    plain([command, "--ckpt_path=best", *QUIET])
     name = {"validate": "val/elbo", "test": "test/elbo"}[command]
     steps = [event.step for event in read_events(tiny_run).Scalars(name)]
-    assert steps[-1] == torch.load(tiny_run / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert steps[-1] == torch.load(tiny_run / "checkpoints/best.ckpt", weights_only=True)["global_step"]
 
 
 def test_the_table_begins_where_the_progress_bar_has_ended(tiny_run, capsys):
@@ -49,7 +49,7 @@ def test_the_table_begins_where_the_progress_bar_has_ended(tiny_run, capsys):
 
 
 def test_predict_writes_the_posterior_of_every_test_example(tiny_run):
-    cli = plain(["predict", "--ckpt_path=last", *QUIET])
+    cli = plain(["predict", "--ckpt_path=best", *QUIET])
     table = np.genfromtxt(tiny_run / "predictions.csv", delimiter=",", names=True)
     assert table["id"].tolist() == list(range(500))
     images, labels = cli.datamodule.splits.test
@@ -59,6 +59,30 @@ def test_predict_writes_the_posterior_of_every_test_example(tiny_run):
     logvar = np.stack([table[f"logvar_{k}"] for k in range(3)], 1)
     np.testing.assert_allclose(mean, posterior.mean.detach(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(logvar, posterior.logvar.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "folder"),
+    [
+        ("test", ["--ckpt_path=best", "--trainer.limit_test_batches=1"], "with-limit_test_batches=1"),
+        (
+            "test",
+            ["--ckpt_path=last", "--model.num_importance_samples=3"],
+            "with-num_importance_samples=3-checkpoint=last",
+        ),
+        ("predict", ["--ckpt_path=best", "--data.binarize=none"], "with-binarize=none"),
+    ],
+)
+def test_what_is_measured_with_other_settings_leaves_the_runs_own_results_alone(tiny_run, command, options, folder):
+    for own in (["test"], ["predict"]):
+        plain([*own, "--ckpt_path=best", *QUIET, "--data.eval_batch_size=500"])  # of any size of batches
+    before = contents(tiny_run)
+    assert {"metrics.json", "predictions.csv"} <= before.keys()
+    plain([command, *options, *QUIET])
+    after = contents(tiny_run)
+    assert before.items() <= after.items()
+    assert {"test": "metrics.json", "predict": "predictions.csv"}[command] in os.listdir(tiny_run / folder)
+    assert all(name.startswith(f"{folder}/") for name in after.keys() - before.keys())
 
 
 def test_predict_writes_where_it_is_told_to(tiny_run, tmp_path):

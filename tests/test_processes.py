@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from tests.command_line import CONFIG, QUIET, ROOT, RUN, TINY, plain
+from tests.command_line import CONFIG, QUIET, ROOT, RUN, TINY, overridden, plain
 
 LAST = RUN / "checkpoints" / "last.ckpt"
 TWO = ("--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp", *QUIET)
@@ -18,7 +18,7 @@ TWO = ("--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=d
 def in_a_process(*args: str) -> subprocess.CompletedProcess[str]:
     """`python -m skipvae` in the working folder."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "skipvae", *args]
+    command = [sys.executable, "-m", "skipvae", *overridden(args)]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=250, check=False)
 
 
@@ -39,7 +39,7 @@ def test_two_processes_measure_what_one_does(tiny_run):
     done = in_a_process("test", *settings, *TWO)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("test: 500 examples") == 1
-    together = json.loads((tiny_run / "metrics.json").read_text())
+    together = json.loads(next(tiny_run.glob("with-*/metrics.json")).read_text())
     for name, value in alone.items():
         assert together[name] == pytest.approx(value, rel=1e-6), name
 
@@ -55,7 +55,14 @@ def test_python_m_skipvae_is_the_same(workspace):
 def test_ctrl_c_in_processes_of_their_own(workspace, processes):
     arguments = ["fit", "--config", str(CONFIG), "--name=tiny", *QUIET, *processes]
     process = subprocess.Popen(
-        [sys.executable, "-m", "skipvae", *arguments, "--model.encoder.hidden_dim=8", "--model.decoder.hidden_dim=8"],
+        [
+            sys.executable,
+            "-m",
+            "skipvae",
+            *overridden(arguments),
+            "--model.encoder.hidden_dim=8",
+            "--model.decoder.hidden_dim=8",
+        ],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -43,7 +43,7 @@ def find_place(config: Namespace, root: Path, command: Sequence[str], parser: Ar
     checkpoint = config.ckpt_path
     if checkpoint is None:
         if not fit:
-            raise ValueError("this command needs a trained model: give --ckpt_path FILE, last or best")
+            raise ValueError(f"skipvae {command[0]} needs a trained model: give --ckpt_path FILE, last or best")
         if config.init_parts is not None and config.init_from is None:
             raise ValueError("--init_parts says what to take of a checkpoint: give --init_from CHECKPOINT, too")
         if folder is None and config.version is not None:

@@ -18,6 +18,7 @@ from skipvae.cli import slurm
 from skipvae.cli.argv import refuse_linked, refuse_two_starts, values_of, with_config_of_run
 from skipvae.cli.data_settings import with_own_data_settings
 from skipvae.cli.init_from import initialize
+from skipvae.cli.measured import folder_of_results
 from skipvae.cli.place import RUN_LOGGER, find_place, put_into
 from skipvae.cli.quiet import quieten
 from skipvae.cli.save_config import SaveConfig
@@ -91,6 +92,8 @@ class SkipVAECLI(LightningCLI):
                 folder = self._held.enter_context(new_folder(root, config.name, config.version))
             if fit:
                 self._note = self._held.enter_context(locked(folder, **slurm.job_facts(self._command)))
+        if not fit and (place / "config.yaml").is_file():
+            folder = folder_of_results(place, config.ckpt_path, config, self._parser(self.subcommand))
         put_into(config, folder)
 
     def after_instantiate_classes(self) -> None:

@@ -32,6 +32,7 @@ MAY_CHANGE = (
     | {f"trainer.{name}" for name in ("enable_progress_bar", "enable_model_summary", "enable_autolog_hparams")}
     | {f"trainer.{name}" for name in ("barebones", "limit_test_batches", "limit_predict_batches")}
     | {"model.num_importance_samples", "model.active_threshold", "model.compile"}
+    | {"model.max_mi_examples", "model.max_probe_examples"}
     | {"data.eval_batch_size", "data.num_workers", "data.pin_memory"}
     | {"checkpoints.every_n_train_steps", "init_from", "init_parts"}
 )

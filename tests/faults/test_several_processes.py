@@ -16,7 +16,7 @@ import torch
 
 from skipvae import VAE, inference
 from skipvae.posterior import DiagonalGaussian
-from tests.command_line import QUIET, ROOT, plain
+from tests.command_line import QUIET, ROOT, overridden, plain
 from tests.faults.conftest import Inject
 from tests.faults.processes import Child, together
 from tests.faults.work import MODELS, RUNS, command, results, train, write_corpus
@@ -195,7 +195,7 @@ def test_an_error_in_one_process_ends_those_that_skipvae_started(workspace, inje
     args += ["--model=failing.Fails", *(arg for arg in args if arg.startswith("--model."))]
     with inject("an error in one of two processes that skipvae started"):
         done = subprocess.run(
-            [sys.executable, "-m", "skipvae", "fit", *args],
+            [sys.executable, "-m", "skipvae", "fit", *overridden(args)],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
@@ -233,7 +233,7 @@ def test_torchrun_on_two_nodes(workspace, inject: Inject):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    args = ["-m", "skipvae", "fit", *MODELS["images"], "--trainer.max_epochs=1", *ddp(1, nodes=2)]
+    args = ["-m", "skipvae", "fit", *overridden([*MODELS["images"], "--trainer.max_epochs=1", *ddp(1, nodes=2)])]
     with inject("torchrun on two nodes"):
         nodes = [
             subprocess.Popen(

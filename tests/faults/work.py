@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from datamodules import MNISTDigitsDataModule
 from skipvae.cli import main
 from skipvae.cli import run as run_command
-from tests.command_line import QUIET, ROOT, TINY, digits, plain
+from tests.command_line import QUIET, ROOT, TINY, digits, overridden, plain
 
 ANNEALED = (
     "--trainer.callbacks+=skipvae.callbacks.LinearKLAnnealing",
@@ -167,7 +167,7 @@ def curves(run: Path) -> dict[tuple[str, int], float]:
 def command(*args: str) -> None:
     """As in a terminal: errors are one line and an exit status."""
     _without_reading_the_digits_again()
-    main(list(args))
+    main(overridden(args))
 
 
 def run(args: Sequence[str], callbacks: Sequence[pl.Callback] = ()) -> Any:
