@@ -18,7 +18,7 @@ LIMITS = ("limit_test_batches", "limit_val_batches", "limit_predict_batches", "p
 ASIDE = frozenset(
     {f"model.{name}" for name in ("optimizer", "lr_scheduler", "compile")}
     | {f"data.{name}" for name in ("data_dir", "download", "cache_dir", "batch_size", "eval_batch_size", "max_tokens")}
-    | {f"data.{name}" for name in ("exact_length", "num_workers", "pin_memory")}
+    | {f"data.{name}" for name in ("exact_length", "fixed_batches", "num_workers", "pin_memory")}
 )
 """Settings of those sections that it does not depend on."""
 LONGEST = 80
