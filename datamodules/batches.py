@@ -228,8 +228,9 @@ class ResumableDataModule(LightningDataModule):
     _training: TrainingLoader[Any] | None = None
 
     def setup(self, stage: str | None = None) -> None:
-        """Forget the position of an earlier training."""
-        self._position = self._training = None
+        """Forget the position of an earlier training before another; an evaluation leaves it as it is."""
+        if stage in ("fit", None):
+            self._position = self._training = None
 
     def from_position(self, loader: TrainingLoader[BatchT]) -> TrainingLoader[BatchT]:
         """The loader, at the position of the checkpoint, or of the loader that Lightning replaces by it."""

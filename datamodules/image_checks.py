@@ -84,4 +84,4 @@ def _tensor(split: str, name: str, array: Any) -> Tensor:
     if not isinstance(array, Tensor):
         kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
         raise ValueError(f"the {split} {name} are {kind}: return a tensor or a NumPy array of numbers")
-    return array
+    return array.detach().cpu()

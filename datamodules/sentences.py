@@ -1,6 +1,6 @@
 """Sentences in memory: what every text data module shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -46,7 +46,8 @@ class SentenceDataModule(ResumableDataModule):
 
     Args:
         vocab_size: Words of the vocabulary at most, the four special symbols included.
-        vocab_file: The vocabulary.json of another run, to be used instead, whatever the other options ask for.
+        vocab_file: The vocabulary.json of another run, to be used instead: it says how text is split, so vocab_size,
+            tokenization, lowercase and split_punctuation are not used, which is reported.
         tokenization: word (what stands between spaces) or bpe (byte pairs).
         lowercase: Whether capitals count as small letters.
         split_punctuation: Whether punctuation marks are words of their own; byte pairs part them anyway.
@@ -132,7 +133,12 @@ class SentenceDataModule(ResumableDataModule):
     def vocabulary(self) -> Vocabulary:
         """The vocabulary of the training split, or that of `vocab_file`."""
         if self.vocab_file is not None:
-            return Vocabulary.load(self.vocab_file)
+            vocabulary = Vocabulary.load(self.vocab_file)
+            rank_zero_info(
+                f"the vocabulary is that of {self.vocab_file}, {len(vocabulary):,} words, split as its run did: "
+                "vocab_size, tokenization, lowercase and split_punctuation are not used"
+            )
+            return vocabulary
         return Vocabulary.build(
             self._lines[0].texts,
             self.max_vocab_size,
@@ -148,10 +154,11 @@ class SentenceDataModule(ResumableDataModule):
         names = {label for lines in self._lines for label in lines.labels or ()}
         numbers = all(map(str.isdecimal, names))
         self.label_names = sorted(names, key=lambda name: (int(name), name) if numbers else name)
-        splits = {
-            name: self._encode(name, lines) for name, lines in zip(("train", "val", "test"), self._lines, strict=True)
-        }
-        for name, fraction in duplicate_fractions(*(lines.texts for lines in self._lines)).items():
+        splits, texts = {}, []
+        for name, lines in zip(("train", "val", "test"), self._lines, strict=True):
+            splits[name], used = self._encode(name, lines)
+            texts.append(used)
+        for name, fraction in duplicate_fractions(*texts).items():
             self.split_facts[name]["duplicate_fraction"] = fraction
         del self._lines
         full = self.vocab_file is None and self.vocab_size == self.max_vocab_size
@@ -171,7 +178,8 @@ class SentenceDataModule(ResumableDataModule):
             train = train.take(torch.arange(self.train_size))
         return train, val, test
 
-    def _encode(self, name: str, lines: Lines) -> Sentences:
+    def _encode(self, name: str, lines: Lines) -> tuple[Sentences, Sequence[str]]:
+        """A split, and the texts that it is made of: none of those left out, of the others what was kept."""
         tokens, lengths = self._token_ids(name, lines)
         too_long = lengths > self.max_length + 2
         if too_long.any():
@@ -186,7 +194,7 @@ class SentenceDataModule(ResumableDataModule):
             torch.full_like(lengths, -1) if lines.labels is None else torch.tensor([numbers[i] for i in lines.labels])
         )
         ids = torch.arange(len(lengths)) if lines.places is None else lines.places
-        return Sentences(tokens, lengths.cumsum(0) - lengths, lengths, labels, ids)
+        return Sentences(tokens, lengths.cumsum(0) - lengths, lengths, labels, ids), lines.texts
 
     def _token_ids(self, name: str, lines: Lines) -> tuple[Tensor, Tensor]:
         try:

@@ -70,7 +70,7 @@ class PredictionWriter(Callback):
                 raise ValueError("there are no examples to predict: check the data")
             rows = np.concatenate(tables)
             data = getattr(trainer, "datamodule", None)
-            _write(path, rows[rows[:, 0].argsort(kind="stable")], list(getattr(data, "label_names", ())))
+            _write(path, rows[rows[:, 0].argsort(kind="stable")], list(getattr(data, "label_names", None) or ()))
             for part in parts:
                 part.unlink()
             print(f"posterior means and log-variances of {len(rows)} examples: {path}")

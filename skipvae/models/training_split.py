@@ -1,6 +1,7 @@
 """Examples of the training split for a test: what classifiers of the posterior means are fitted on."""
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ def labelled_training_batches(trainer: Trainer, max_examples: int) -> Iterator[t
     limit = trainer.limit_train_batches
     if not limit:
         raise NoTrainingExamplesError("limit_train_batches is 0")
-    data: Any = getattr(trainer, "datamodule", None)
+    data: Any = copy(getattr(trainer, "datamodule", None))  # the original keeps its position in the training data
     if data is None:
         raise NoTrainingExamplesError("there is no data module, and so no training split to fit a classifier on")
     try:

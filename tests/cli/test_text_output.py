@@ -1,5 +1,6 @@
 """Text models by the command line: their vocabulary, what they print, and their schedule."""
 
+import logging
 import json
 import shutil
 from pathlib import Path
@@ -110,14 +111,17 @@ def test_options_for_text_are_refused_for_images(tiny_run, capsys):
     assert "text is a sentence" in error_of(capsys, "reconstruct", "--ckpt_path=last", "--text=hello")
 
 
-def test_a_vocabulary_of_another_run_is_refused(text_run, capsys):
+def test_a_vocabulary_of_another_run_is_refused(text_run, capsys, caplog):
     path = str(text_run / "checkpoints/best.ckpt")
     write_corpus(WORDS[::-1])  # as many words, in another order
     for args in (["test"], ["fit"], ["reconstruct"]):
         message = error_of(capsys, *args, "--ckpt_path", path)
         assert "another vocabulary" in message
         assert "data.vocab_file" in message
-    main(["test", "--ckpt_path", path, f"--data.vocab_file={text_run}/vocabulary.json", *QUIET])
+    with caplog.at_level(logging.INFO):
+        main(["test", "--ckpt_path", path, f"--data.vocab_file={text_run}/vocabulary.json", *QUIET])
+    (message,) = [message for message in caplog.messages if "vocabulary.json" in message]
+    assert "vocab_size, tokenization, lowercase and split_punctuation are not used" in message
 
 
 def test_sentences_reach_the_text_tab(text_run):

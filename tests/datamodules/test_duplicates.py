@@ -36,3 +36,17 @@ def test_images_and_sentences_that_stand_in_the_training_split_are_reported(tmp_
         for name, size in sizes.items()
     ]
     assert drawn.split_facts["test"]["duplicate_fraction"] == 1
+
+
+def test_sentences_that_are_left_out_are_no_duplicates(tmp_path):
+    files = {name: tmp_path / f"{name}.txt" for name in ("train", "val", "test")}
+    files["train"].write_text("a b\nfar too long a line\n")
+    files["val"].write_text("a b\nc d\n")
+    files["test"].write_text("far too long a line\nc d\n")
+    data = TextDataModule(**{name: str(path) for name, path in files.items()}, max_length=3)
+    data.setup()
+    facts = {name: data.split_facts[name] for name in ("val", "test")}
+    assert {name: (fact["duplicate_fraction"], fact["num_examples"]) for name, fact in facts.items()} == {
+        "val": (0.5, 2),
+        "test": (0.0, 1),
+    }

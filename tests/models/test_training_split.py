@@ -8,6 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from datamodules import ImageDataModule
+from datamodules.images import Examples, Splits
 from skipvae import VAE
 from skipvae.callbacks import Report
 from skipvae.decoders import MLPDecoder
@@ -108,3 +110,35 @@ def test_a_reason_is_given_where_there_is_none(
     assert reason in found["probe_skipped"]
     assert f"labels are not predicted: {found['probe_skipped']}" in capsys.readouterr().out
     assert ("nmi" in found) == (not isinstance(data, WithoutLabels))
+
+
+class Grey(ImageDataModule):
+    image_shape = (1, 4, 4)
+
+    def load(self) -> Splits:
+        splits = (bright_or_dark(n, seed).tensors for n, seed in ((80, 1), (20, 2), (40, 3)))
+        return Splits(*(Examples(*tensors) for tensors in splits))
+
+
+def test_training_continues_where_it_was_also_from_a_checkpoint_that_was_saved_after_a_test(tmp_path: Path) -> None:
+    def train(epochs: int, checkpoint: str | None = None) -> Any:
+        pl.seed_everything(1)
+        decoder = MLPDecoder(2, (1, 4, 4), hidden_dim=8)
+        model = VAE(MLPEncoder(2, (1, 4, 4), hidden_dim=8), decoder, num_importance_samples=0)
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_checkpointing=False,
+            limit_train_batches=2,  # of four: the second epoch begins in the middle of the data
+            max_epochs=epochs,
+        )
+        trainer.fit(model, Grey(batch_size=20), ckpt_path=checkpoint)
+        return trainer
+
+    first, path = train(1), str(tmp_path / "tested.ckpt")
+    first.test(first.model, first.datamodule, verbose=False)
+    assert first.datamodule.state_dict()["served"] == 2
+    first.save_checkpoint(path)
+    weights = [train(2, checkpoint).model.state_dict() for checkpoint in (None, path)]
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
