@@ -1,7 +1,7 @@
 """Text models by the command line: their vocabulary, what they print, and their schedule."""
 
-import logging
 import json
+import logging
 import shutil
 from pathlib import Path
 
