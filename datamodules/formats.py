@@ -57,7 +57,7 @@ def check_is_text(path: str | Path, content: bytes) -> None:
 
 
 def encoding_of(content: bytes) -> str:
-    """What to convert text from that is not UTF-8, as far as can be seen."""
+    """The encoding to convert text from that is not UTF-8, as far as can be seen."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     letters = re.sub(rb"[\x00-\x40]", b"", content)
@@ -133,7 +133,7 @@ def _items(record: object) -> Sequence[tuple[object, object]]:
 
 
 def _table(path: str | Path, sample: Sequence[str]) -> str | None:
-    """What is wrong with a file of comma-separated values; None if it is none."""
+    """The user message about a file of comma-separated values; None if it is none."""
     named = Path(str(path).removesuffix(".gz")).suffix.lower() == ".csv"
     for delimiter in ",;":
         try:

@@ -1,4 +1,4 @@
-"""What is known of the text of a split, so that models with different tokens can be compared."""
+"""Facts of the text of a split, so that models with different tokens can be compared."""
 
 from collections.abc import Mapping, Sequence
 

@@ -15,7 +15,7 @@ RUN_LOGGER = "skipvae.logger.RunLogger"
 
 
 def find_place(config: Namespace, root: Path, command: Sequence[str], parser: ArgumentParser, fit: bool) -> Path:
-    """The run folder of a command, which exists if it goes on with a run; settles the paths of checkpoints.
+    """The run folder of a command, which exists if it resumes or measures a run; settles the paths of checkpoints.
 
     Args:
         config: the parsed command line; the names best and last of a checkpoint are replaced by its path.

@@ -31,7 +31,7 @@ class Decoder(Component, nn.Module, ABC):
         """x ~ p(x|z), one for each row of z (B, K)."""
 
     def check(self, x: Tensor) -> str | None:
-        """What is to be said of log p(x|z) for such x; None for nothing.
+        """A caveat of log p(x|z) for such x, for the table of results; None for none.
 
         Raises:
             ValueError: if x is not what p(x|z) is a likelihood of, where `log_prob` would not notice.

@@ -162,7 +162,7 @@ class GenerativeModel(Component, SeededModule):
         except FloatingPointError:
             if not batch[0].isfinite().all():
                 raise FloatingPointError(
-                    f"the data of step {self.global_step} holds NaN or infinity: mend or leave out such examples"
+                    f"the data of step {self.global_step} holds NaN or infinity: fix or leave out such examples"
                 ) from None
             raise
         return terms["loss"]

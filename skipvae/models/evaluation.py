@@ -143,7 +143,7 @@ class Evaluation(LikelihoodEvaluation):
     def compute(self) -> dict[str, Any]:
         """As above, and lists with one entry per latent dimension.
 
-        Where steps of inference were made, what they gained; where there are labels, what the means tell of them.
+        Where steps of inference were made, what they gained; where there are labels, their prediction from the means.
         """
         information = self.mutual_information.estimate().bounded()
         results = super().compute()

@@ -201,7 +201,7 @@ class VAE(GenerativeModel):
         self._measure(batch[0], num_importance_samples=0, beta=self.beta if annealed else 1.0)
 
     def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        """As in validation, and the importance-weighted likelihood, and what the posterior means tell of labels."""
+        """As in validation, and the importance-weighted likelihood, and labels predicted from the posterior means."""
         posterior = self._measure(batch[0], self.num_importance_samples)
         if len(batch) > 1:
             self.evaluation.update_labels(posterior.mean, batch[1], batch[0])

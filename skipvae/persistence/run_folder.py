@@ -146,7 +146,7 @@ def locked(folder: Path, **facts: Any) -> Iterator[Note]:
 
 
 def lock_facts(folder: Path) -> dict[str, Any]:
-    """What the lock file of a run folder says; nothing if there is none, or it was cut short by a kill."""
+    """The facts in the lock file of a run folder; nothing if there is none, or it was cut short by a kill."""
     try:
         facts = json.loads((folder / LOCK).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -127,7 +127,7 @@ def _speaks(metric: Metric, value: float | None) -> bool:
 
 
 def _spread(num_seeds: Set[int]) -> str:
-    """What stands behind the ± of rows with this many seeds."""
+    """The meaning of the ± of rows with this many seeds."""
     if num_seeds == {1}:
         return "standard error, one seed"
     over = f"standard deviation over {max(num_seeds)} seeds"
