@@ -33,7 +33,8 @@ def test_an_error_without_words_is_named():
 def test_what_a_class_takes_is_said_when_it_is_given_something_else():
     message = "Problem with given class_path 'skipvae.decoders.MLPDecoder':\n  Option 'depth' is not accepted"
     assert one_line(ArgumentError(None, message)).endswith(
-        "Option 'depth' is not accepted; it takes latent_dim, image_shape, hidden_dim, num_layers, skip"
+        "Option 'depth' is not accepted; it takes latent_dim, image_shape, hidden_dim, num_layers, skip, output_skip, "
+        "init"
     )
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ class SkipVAECLI(LightningCLI):
         """Settles which checkpoint is meant, and puts the run into its folder."""
         config = self.config[self.subcommand]
         config.weights_only = True  # a checkpoint can run no code
+        _refuse_null(config.trainer)
         if config.seed_everything is not None and "seed" in (of_data := config.data.get("init_args", {})):
             of_data.seed = int(config.seed_everything)  # by now it is a number, also where `true` lets us choose one
         fit, root = self.subcommand == "fit", runs.root_of(config.trainer.default_root_dir)
@@ -147,6 +149,13 @@ class SkipVAECLI(LightningCLI):
             own.append(SaveConfig(self._parser(self.subcommand), self._asked))
         trainer_config["callbacks"] = [*given, *own, report]  # the bar first, so that it has ended before the table
         return super().instantiate_trainer(**kwargs)
+
+
+def _refuse_null(trainer: Any) -> None:
+    """Raises a ValueError for a null where the trainer takes a number or a switch, which the parser lets through."""
+    for name, parameter in signature(Trainer.__init__).parameters.items():
+        if parameter.annotation in (bool, int) and name in trainer and trainer[name] is None:
+            raise ValueError(f"trainer.{name} is null: leave it out, or give a value such as {parameter.default}")
 
 
 def _attribute(name: str) -> Callable[[Any], Any]:

@@ -46,6 +46,7 @@ def make(image_shape: tuple[int, int, int], **arguments: Any) -> GatedPixelCNNDe
         for parameter in decoder.parameters():
             parameter.normal_(0, 0.7)
         decoder.output.bias.zero_()  # type: ignore[union-attr]
+        decoder.output.weight -= decoder.output.weight.mean()  # type: ignore[union-attr]  # else all pixels are white
     return decoder.double()
 
 
