@@ -69,7 +69,7 @@ def refuse_stranger(checkpoint: str) -> None:
 
 
 def _anew(config: Namespace, checkpoint: str) -> str:
-    return f", or start a new run from its weights: skipvae fit --config CONFIG --init_from {checkpoint}"
+    return f", or start a new run from its weights: skipvae fit --init_from {checkpoint}"
 
 
 def _short(value: Any) -> str:

@@ -42,7 +42,10 @@ def check(command: str, options: Sequence[str]) -> None:
     if command != "fit" and "--ckpt_path" not in given and "--config" not in given:
         raise ValueError(f"skipvae {command} needs a trained model: give --ckpt_path FILE, last or best")
     if command == "fit" and not {"--config", "-c", "--ckpt_path", "--init_from", "--model"} & given:
-        raise ValueError("skipvae fit needs --config FILE, or --ckpt_path FILE or last to resume a run")
+        raise ValueError(
+            "skipvae fit needs --config FILE, --ckpt_path FILE or last to resume a run, or --init_from FILE to start "
+            "from the weights of one"
+        )
 
 
 def check_repeats(options: Sequence[str]) -> None:

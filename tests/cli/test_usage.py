@@ -20,7 +20,10 @@ HEAVY = {"torch", "pytorch_lightning", "jsonargparse", "numpy"}
     ("args", "message"),
     [
         (["sampel"], "there is no command sampel: did you mean sample?"),
-        (["fit", "--name=x"], "skipvae fit needs --config FILE, or --ckpt_path FILE or last to resume a run"),
+        (
+            ["fit", "--name=x"],
+            "skipvae fit needs --config FILE, --ckpt_path FILE or last to resume a run, or --init_from FILE",
+        ),
         (["test", "--name=x"], "skipvae test needs a trained model: give --ckpt_path FILE, last or best"),
         (["fit", "--config=c.yaml", "--modle.decoder.skip=true"], "fit has no option --modle: did you mean --model?"),
         (["fit", "--conf=c.yaml"], "fit has no option --conf: did you mean --config?"),
