@@ -80,7 +80,7 @@ class ImageDecoder(Decoder):
         if not x.is_floating_point() or bool((x < 0).any() | (x > 1).any()):
             raise ValueError(
                 f"pixels must be floats from 0 to 1, but are {str(x.dtype).removeprefix('torch.')} from {x.min():g} to "
-                f"{x.max():g}: scale them, as by x.float() / 255"
+                f"{x.max():g}: scale them, bytes by x.float() / 255, -1 to 1 by (x + 1) / 2"
             )
         if bool(((x > 0) & (x < 1)).any()):
             return "no log-density: a Bernoulli likelihood of grey values"
