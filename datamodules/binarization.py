@@ -9,13 +9,13 @@ _CHUNK = 1024  # images at a time: their words stay in the cache of the processo
 
 
 def draw_binary(images: Tensor, *counters: int) -> Tensor:
-    """Draw every pixel: white with probability grey / 255, else black.
+    """Draw every pixel: white with the probability that its grey value is, else black.
 
     The draw is a pure function of the counters, the image's place in `images` and the pixel's place in the image.
-    Probabilities are exact to 2^-32; black and white pixels stay as they are.
+    Probabilities are exact to 2^-32 for bytes and to 2^-31 for floats; black and white pixels stay as they are.
 
     Args:
-        images: uint8 (N, C, H, W), 0..255.
+        images: (N, C, H, W), uint8 from 0 to 255 or floats from 0 to 1.
         counters: What the draw is for, such as (stream, seed, epoch).
 
     Returns:
@@ -27,7 +27,7 @@ def draw_binary(images: Tensor, *counters: int) -> Tensor:
         >>> white[..., 0].any().item(), white[..., 2].all().item(), white[..., 1].sum().item()
         (False, True, ...)
     """
-    binary = torch.empty_like(images, memory_format=torch.contiguous_format)
+    binary = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
     pixels = images[0].numel() if len(images) else 0
     words_of_image = torch.arange((pixels + 1) // 2, device=images.device)  # one word serves two pixels
     examples = torch.arange(len(images), device=images.device)[:, None]
@@ -35,8 +35,16 @@ def draw_binary(images: Tensor, *counters: int) -> Tensor:
         *(torch.split(tensor, _CHUNK) for tensor in (images, examples, binary.flatten(1))), strict=True
     ):
         uniform = random_words(*counters, numbers, words_of_image).view(torch.int32)[:, :pixels]
-        # A pixel is white if a uniform 32-bit number is below grey x 0x01010101, which is grey x 2^32 / 255 rounded
-        # down; clearing the lowest bit keeps white at probability 1. Both sides are shifted by 2^31, being signed.
-        threshold = chunk.flatten(1).int().mul_(0x01010101).add_(-(1 << 31))
-        torch.mul((uniform.bitwise_and_(-2) < threshold).view(torch.uint8), 255, out=out)
+        # clearing the lowest bit keeps white at probability 1
+        torch.mul((uniform.bitwise_and_(-2) < _thresholds(chunk.flatten(1))).view(torch.uint8), 255, out=out)
     return binary
+
+
+def _thresholds(grey: Tensor) -> Tensor:
+    """A pixel is white if a uniform 32-bit number is below its grey value x (2^32 - 1), rounded down.
+
+    Both are shifted by 2^31, being signed.
+    """
+    if grey.is_floating_point():
+        return grey.double().mul_(2**32 - 1).floor_().sub_(2**31).int()
+    return grey.int().mul_(0x01010101).add_(-(1 << 31))  # (2^32 - 1) / 255 is 0x01010101

@@ -126,10 +126,10 @@ class ImageDataModule(ResumableDataModule):
                 raise ValueError(f"the {name} split must be Examples(images, labels), not a {type(split).__name__}")
             examples = Examples(*split)
             images = checked_images(name, examples.images, getattr(self, "image_shape", None))
-            if images.is_floating_point() and self.binarize != "none":
+            if images.is_floating_point() and self.binarize != "none" and not 0 <= images.min() <= images.max() <= 1:
                 raise ValueError(
-                    f"binarize={self.binarize} draws from grey levels, but the {name} images are floats: return uint8 "
-                    "from 0 to 255, or set binarize to none"
+                    f"binarize={self.binarize} draws from grey values, but the {name} images are floats from "
+                    f"{images.min():g} to {images.max():g}: return floats from 0 to 1, or set binarize to none"
                 )
             splits.append(Examples(images, checked_labels(name, examples.labels, len(images))))
         return Splits(*splits)

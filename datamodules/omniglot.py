@@ -26,7 +26,7 @@ class OmniglotDataModule(ImageDataModule):
     `chardata` is the 28 x 28 file of Burda et al. (2016), and **the only variant whose results compare with published
     ones**. The default is their split: their shuffle, the last 1,345 for validation. Kim et al. (2018) and He et al.
     (2019) hold out 2,000, after a shuffle without a seed: take `val_size=2000` to compare with their tables. The
-    alphabets are numbered in the file, not named. Grey values are rounded to multiples of 1/255.
+    alphabets are numbered in the file, not named. Grey values are floats there, and stay so.
 
     The two others hold the official 105 x 105 drawings, the same in both, resized by area: a pixel's grey value is
     the share of its area that is ink. Of each of the 1,623 characters, drawers 1-14 are for training, 15 for
@@ -107,7 +107,7 @@ class OmniglotDataModule(ImageDataModule):
             labels = torch.from_numpy(corpus.characters if self.label == "character" else corpus.alphabets)
             train, val, test = corpus.sizes.tolist()
             fits = len(images) == len(labels) == train + val + test and min(train, val, test) >= 0
-            if images.dtype != torch.uint8 or not fits:
+            if images.dtype != (torch.float32 if self.variant == "chardata" else torch.uint8) or not fits:
                 raise ValueError("its arrays do not fit each other")
         except Exception as error:  # anything at all, according to which byte is wrong
             raise ValueError(f"{cache} is damaged ({error}): delete it, and it is made anew") from error
@@ -126,7 +126,7 @@ class OmniglotDataModule(ImageDataModule):
 
     @property
     def _cache_name(self) -> str:
-        return f"omniglot-{self.variant}-{self.size}-v1.npz"  # a change in what is stored is a new version
+        return f"omniglot-{self.variant}-{self.size}-v2.npz"  # a change in what is stored is a new version
 
     def _find_cache(self) -> Path | None:
         paths = (folder / self._cache_name for folder in self._cache_folders)

@@ -41,7 +41,7 @@ FILES: dict[Variant, list[PublishedFile]] = {
 class Corpus(NamedTuple):
     """All of Omniglot: training images first, then those for validation, then those for test."""
 
-    images: NDArray[np.uint8]  # (N, size, size), ink is 255
+    images: NDArray[np.uint8] | NDArray[np.float32]  # (N, size, size); ink is 255 of bytes and 1 of floats
     characters: NDArray[np.int64]  # (N,)
     alphabets: NDArray[np.int64]  # (N,)
     alphabet_names: NDArray[np.str_]
@@ -74,7 +74,7 @@ def _read_chardata(path: Path) -> Corpus:
     within = joined("targetchar", "testtargetchar")[:, 0].astype(np.int64)
     test = arrays["testdata"].shape[1]
     return Corpus(
-        images=(images * 255).round().astype(np.uint8),
+        images=images.astype(np.float32),
         characters=np.unique(1000 * alphabets + within, return_inverse=True)[1].astype(np.int64),
         alphabets=alphabets.astype(np.int64),
         alphabet_names=np.array([f"alphabet {number}" for number in range(1, alphabets.max() + 2)]),  # not named there

@@ -26,21 +26,27 @@ def test_every_grey_level_has_its_probability():
 
 
 @settings(deadline=None)
-@given(grey=st.integers(0, 255))
+@given(grey=st.integers(0, 255) | st.floats(0, 1, width=32))
 @example(grey=0)
 @example(grey=255)
+@example(grey=0.0)
+@example(grey=1.0)
+@example(grey=2.0**-24)
 def test_probabilities_are_exact(grey):
     # of all 2^32 numbers that may be drawn, how many make a pixel white: they are the lowest, so a search finds it
+    dtype, white_is, tolerance = (torch.uint8, 255, 2**-32) if isinstance(grey, int) else (torch.float32, 1, 2**-31)
+
     def white(number: int) -> bool:
         words = torch.full((1, 2), number - (1 << 31), dtype=torch.int32).view(torch.int64)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("datamodules.binarization.random_words", lambda *counters: words)
-            drawn = draw_binary(torch.full((1, 1, 1, 2), grey, dtype=torch.uint8)).flatten().tolist()
+            drawn = draw_binary(torch.full((1, 1, 1, 2), grey, dtype=dtype)).flatten().tolist()
         assert drawn in ([0, 0], [255, 255])
         return drawn == [255, 255]
 
     count = bisect_left(range(2**32), True, key=lambda number: not white(number))
-    assert abs(count / 2**32 - grey / 255) < 2**-32
+    assert abs(count / 2**32 - grey / white_is) < tolerance
+    assert count in (0, 2**32) or grey not in (0, white_is)
 
 
 def test_pixels_epochs_and_examples_are_independent():
@@ -88,6 +94,7 @@ def test_binary_images_stay_as_they_are_and_the_input_too():
     assert images.equal(before)
     assert set(binary.unique().tolist()) == {0, 255}
     assert draw_binary(binary, 1).equal(binary)
+    assert draw_binary(binary / 255, 1).equal(binary)  # floats, too, to bytes
 
 
 def test_other_counters_give_other_draws():
@@ -99,4 +106,5 @@ def test_other_counters_give_other_draws():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_draws_the_same_pixels():
     images = grey_images(3000)
-    assert draw_binary(images.cuda(), 1, 2).cpu().equal(draw_binary(images, 1, 2))
+    for grey in (images, images / 257):
+        assert draw_binary(grey.cuda(), 1, 2).cpu().equal(draw_binary(grey, 1, 2))

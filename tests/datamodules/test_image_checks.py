@@ -59,7 +59,8 @@ def test_ones_in_dark_validation_images_are_no_mistake_but_zeros_and_ones_are():
     [
         (GREY % 2, LABELS, {}, "the train images are uint8 from 0 to 1, where white is 255: rescale them to 0..255"),
         (GREY % 17, LABELS, {"binarize": "dynamic"}, "uint8 from 0 to 16, where white is 255: rescale"),
-        (GREY / 255, LABELS, {"binarize": "dynamic"}, "binarize=dynamic draws from grey levels, but the train images"),
+        (GREY / 256.0 - 0.5, LABELS, {"binarize": "static"}, r"floats from -0.5 to 0.49.*: return floats from 0 to 1"),
+        (GREY * 1.0, LABELS, {"binarize": "dynamic"}, "binarize=dynamic draws from grey values, but the train images"),
         (GREY.astype(int), LABELS, {}, "the train images are int64: return uint8 from 0"),
         (GREY > 100, LABELS, {}, "the train images are bool: return uint8 from 0"),
         (np.full(GREY.shape, np.nan), LABELS, {}, "float64 with NaN or infinity"),

@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from datamodules import OmniglotDataModule
 from datamodules import files as published_files
+from datamodules.binarization import draw_binary
 from datamodules.files import PublishedFile
 from datamodules.omniglot_sources import FILES, FOLDERS, shrink
 
@@ -45,12 +46,12 @@ def write_npz(folder: Path) -> None:
     (folder / "classes.tsv").write_text("\n".join([header, *rows]) + "\n")
 
 
-CHARDATA = np.random.default_rng(0).integers(0, 256, (26, 28, 28))  # 20 to train on, 6 for test
+CHARDATA = np.random.default_rng(0).random((26, 28, 28))  # 20 to train on, 6 for test
 CHARDATA_ALPHABETS, CHARDATA_CHARACTERS = np.arange(26) % 3, np.arange(26) % 2 + 1
 
 
 def write_chardata(folder: Path) -> None:
-    columns = CHARDATA.swapaxes(1, 2).reshape(26, 784).T / 255
+    columns = CHARDATA.swapaxes(1, 2).reshape(26, 784).T
     one_hot = np.eye(3)[CHARDATA_ALPHABETS].T
     arrays = {"data": columns, "target": one_hot, "targetchar": CHARDATA_CHARACTERS[None]}
     train = {name: array[:, :20] for name, array in arrays.items()}
@@ -125,7 +126,7 @@ def test_chardata_is_read_as_its_authors_read_it(put, tmp_path):
     alphabets = ready(tmp_path, "chardata")
     characters = ready(tmp_path, "chardata", label="character")
     for split, rows in zip(alphabets.splits, [order[:-4], order[-4:], np.arange(20, 26)], strict=True):
-        assert split.images.equal(torch.from_numpy(CHARDATA[rows]).to(torch.uint8).unsqueeze(1))
+        assert split.images.equal(torch.from_numpy(CHARDATA[rows]).float().unsqueeze(1))  # grey values, not rounded
         assert split.labels.tolist() == CHARDATA_ALPHABETS[rows].tolist()
     for split, rows in zip(characters.splits, [order[:-4], order[-4:], np.arange(20, 26)], strict=True):
         assert split.labels.tolist() == [2 * CHARDATA_ALPHABETS[row] + CHARDATA_CHARACTERS[row] - 1 for row in rows]
@@ -140,6 +141,44 @@ def test_grey_values_are_binarised_as_any_images(put, tmp_path):
     assert image.mean().item() == pytest.approx(0.1, abs=0.01)
 
 
+@pytest.mark.parametrize("binarize", ["static", "dynamic"])
+def test_pixels_of_chardata_are_drawn_from_its_own_grey_values(put, tmp_path, monkeypatch, binarize):
+    put("chardata")
+    grey = ready(tmp_path, "chardata").splits
+    drawn_from = []
+
+    def spied(images, *counters):
+        drawn_from.append(images)
+        return draw_binary(images, *counters)
+
+    monkeypatch.setattr("datamodules.images.draw_binary", spied)
+    data = ready(tmp_path, "chardata", binarize=binarize, batch_size=16)
+    (image, label), (again, _) = next(iter(data.train_dataloader())), next(iter(data.train_dataloader()))
+    assert image.equal(again)
+    assert set(image.unique().tolist()) == {0, 1}
+    assert label.dtype == torch.int64
+    order = (grey.val, grey.test, grey.train) if binarize == "dynamic" else (grey.train, grey.val, grey.test)
+    assert all(images.equal(split.images) for images, split in zip(drawn_from, order, strict=False))
+    for split in data.splits:  # what is drawn once is kept as bytes
+        assert split.images.dtype == (
+            torch.float32 if split is data.splits.train and binarize == "dynamic" else torch.uint8
+        )
+
+
+def test_a_cache_of_another_version_is_not_read(put, tmp_path):
+    folder = put("chardata")
+    whole = ready(tmp_path, "chardata").splits
+    (cache,) = folder.glob("*.npz")
+    with np.load(cache) as arrays:
+        rounded = {**arrays, "images": (255 * arrays["images"]).round().astype(np.uint8)}
+    cache.unlink()
+    np.savez(folder / "omniglot-chardata-28-v1.npz", **rounded)
+    assert ready(tmp_path, "chardata").splits.train.images.equal(whole.train.images)
+    np.savez(cache, **rounded)
+    with pytest.raises(ValueError, match=r"is damaged .*: delete it"):
+        ready(tmp_path, "chardata")
+
+
 def test_it_is_preprocessed_once(put, tmp_path):
     folder = put("npz")
     first = ready(tmp_path, "npz")
@@ -147,7 +186,7 @@ def test_it_is_preprocessed_once(put, tmp_path):
         path.unlink()
     again = ready(tmp_path, "npz", download=False)
     assert again.splits.train.images.equal(first.splits.train.images)
-    assert sorted(path.name for path in folder.iterdir()) == ["classes.tsv", "omniglot-npz-28-v1.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == ["classes.tsv", "omniglot-npz-28-v2.npz"]
 
 
 def test_the_users_cache_serves_where_the_folder_cannot_be_written(put, tmp_path, monkeypatch):
@@ -163,9 +202,9 @@ def test_the_users_cache_serves_where_the_folder_cannot_be_written(put, tmp_path
     before = sorted(folder.iterdir())
     ready(tmp_path, "npz")
     assert sorted(folder.iterdir()) == before
-    assert [path.name for path in (tmp_path / "cache" / "skipvae").iterdir()] == ["omniglot-npz-28-v1.npz"]
+    assert [path.name for path in (tmp_path / "cache" / "skipvae").iterdir()] == ["omniglot-npz-28-v2.npz"]
     ready(tmp_path, "npz", cache_dir=str(tmp_path / "elsewhere"))
-    assert (tmp_path / "elsewhere" / "omniglot-npz-28-v1.npz").exists()
+    assert (tmp_path / "elsewhere" / "omniglot-npz-28-v2.npz").exists()
     with pytest.raises(OSError, match="set cache_dir"):
         ready(tmp_path, "npz", cache_dir=str(folder / "classes.tsv"))
 
@@ -242,7 +281,7 @@ def test_a_damaged_file_is_named_and_nothing_is_kept(put, tmp_path, variant):
 def test_a_damaged_cache_is_named(put, tmp_path, keep):
     folder = put("npz")
     ready(tmp_path, "npz")
-    path = folder / "omniglot-npz-28-v1.npz"
+    path = folder / "omniglot-npz-28-v2.npz"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"is damaged .*: delete it"):
         ready(tmp_path, "npz")
