@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from skipvae.cpu import keep_freed_memory
+from skipvae.training.cpu_tuning import keep_freed_memory
 
 _made: Any = None
 

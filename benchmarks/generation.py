@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from skipvae.decoders import LSTMDecoder
-from skipvae.decoders.generation import truncate
-from skipvae.tokens import BOS, EOS, PAD
+from skipvae.decoders.token_search import truncate
+from skipvae.text.tokens import BOS, EOS, PAD
 
 LATENT_DIM, TOP_P = 32, 0.9
 

@@ -10,7 +10,7 @@ amortised step besides. "published" computes the gradient as the published code 
 of 1e-5, and the parameters' gradients of every step kept. In float32 much of what they yield is rounding, so they also
 run in float64, where they arrive at the same gradient as ours. The gradients are compared first, each with exact ones
 in float64; then the time. All take turns, round by round. Where ReLUs have kinks, differences of gradients see
-curvature that exact derivatives do not (see `skipvae.score`), so only smooth decoders agree.
+curvature that exact derivatives do not (see `skipvae.inference.likelihood_gradient`), so only smooth decoders agree.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from skipvae import VAE
 from skipvae.decoders import Decoder, GatedPixelCNNDecoder, LSTMDecoder, MLPDecoder
 from skipvae.encoders import Encoder, LSTMEncoder, MLPEncoder, ResNetEncoder
 from skipvae.inference import Amortized, SemiAmortized, gradient_ascent
-from skipvae.score import LogLikelihood, score
+from skipvae.inference.likelihood_gradient import LogLikelihood, score
 
 K = 20
 PUBLISHED = {"published": torch.float32, "published, float64": torch.float64}

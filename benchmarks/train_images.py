@@ -32,9 +32,9 @@ from datamodules import MNISTDigitsDataModule
 from datamodules.images import Examples, Splits
 from skipvae import VAE
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, LinearKLAnnealing
+from skipvae.callbacks.run_logger import RunLogger
 from skipvae.decoders import MLPDecoder
 from skipvae.encoders import MLPEncoder
-from skipvae.logger import RunLogger
 
 
 def our_model(hidden: int) -> VAE:

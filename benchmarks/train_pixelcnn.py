@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from skipvae.decoders import GatedPixelCNNDecoder
 from skipvae.encoders import ResNetEncoder
-from skipvae.objective import elbo, training_loss
+from skipvae.objectives.elbo import elbo, training_loss
 
 LATENT_DIM, CHANNELS, NUM_LAYERS, KERNEL_SIZE, SIZE = 20, 32, 8, 3, 28
 KINDS = ("straightforward", "ours", "ours, compiled", "ours, bf16", "ours, compiled, bf16")

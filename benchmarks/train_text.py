@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from skipvae.decoders import LSTMDecoder
 from skipvae.encoders import LSTMEncoder
-from skipvae.objective import elbo, training_loss
+from skipvae.objectives.elbo import elbo, training_loss
 
 LATENT_DIM, EMBEDDING_DIM = 32, 512
 KINDS = ("straightforward", "ours", "ours, recompute", "ours, bf16", "ours, bf16, recompute")

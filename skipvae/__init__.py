@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skipvae.models import VAE, Autoregressive
-    from skipvae.posterior import DiagonalGaussian
+    from skipvae.posteriors import DiagonalGaussian
 
 __version__ = "0.1.0"
 __all__ = ["VAE", "Autoregressive", "DiagonalGaussian"]
 
-_HOME = {"VAE": "models", "Autoregressive": "models", "DiagonalGaussian": "posterior"}
-_SUBPACKAGES = ("callbacks", "decoders", "encoders", "inference", "metrics", "models")
+_HOME = {"VAE": "models", "Autoregressive": "models", "DiagonalGaussian": "posteriors"}
+_SUBPACKAGES = ("callbacks", "decoders", "encoders", "inference", "metrics", "models", "objectives", "posteriors")
 
 
 def __getattr__(name: str) -> Any:

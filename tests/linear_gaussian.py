@@ -5,7 +5,7 @@ from torch import Tensor
 
 from skipvae.decoders import Decoder
 from skipvae.encoders import Encoder
-from skipvae.posterior import DiagonalGaussian
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class LinearGaussianDecoder(Decoder):

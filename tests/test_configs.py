@@ -11,8 +11,8 @@ from jsonargparse import ArgumentParser
 from pytorch_lightning import LightningDataModule
 
 from datamodules import ImageDataModule, SentenceDataModule
-from skipvae.component import build
 from skipvae.models import GenerativeModel
+from skipvae.persistence.spec import build
 from tests.command_line import QUIET, ROOT, OtherProcess, log_likelihood, plain
 
 NARROW = {"hidden_dim": 8, "channels": 4, "embedding_dim": 6, "latent_dim": 3}

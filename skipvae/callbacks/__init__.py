@@ -1,13 +1,14 @@
 """What happens around training: annealing, pictures, reports and files."""
 
 from skipvae.callbacks.checkpoints import BestAndLast
-from skipvae.callbacks.images import ImageGrids
+from skipvae.callbacks.diagnosis import verdict
+from skipvae.callbacks.image_grids import ImageGrids
 from skipvae.callbacks.kl_annealing import CyclicalKLAnnealing, FixedKLWeight, KLWeight, LinearKLAnnealing
-from skipvae.callbacks.latents import LatentPictures
+from skipvae.callbacks.latent_plots import LatentPictures
 from skipvae.callbacks.predictions import PredictionWriter
 from skipvae.callbacks.report import Report
-from skipvae.callbacks.text import TextSamples
-from skipvae.callbacks.verdict import verdict
+from skipvae.callbacks.run_logger import RunLogger
+from skipvae.callbacks.text_samples import TextSamples
 
 __all__ = [
     "BestAndLast",
@@ -19,6 +20,7 @@ __all__ = [
     "LinearKLAnnealing",
     "PredictionWriter",
     "Report",
+    "RunLogger",
     "TextSamples",
     "verdict",
 ]

@@ -11,8 +11,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
-from skipvae.checkpoint import check_like
 from skipvae.persistence.atomic import atomic_write
+from skipvae.persistence.checkpoint import check_like
 from skipvae.training.signals import StopRequests, stop_error
 
 

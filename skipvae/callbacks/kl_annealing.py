@@ -6,7 +6,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from skipvae.checkpoint import check_like
+from skipvae.persistence.checkpoint import check_like
 from skipvae.training.epochs import EpochLengths
 
 

@@ -13,12 +13,12 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from skipvae.callbacks.diagnosis import verdict
 from skipvae.callbacks.kl_annealing import CyclicalKLAnnealing, LinearKLAnnealing
-from skipvae.callbacks.verdict import verdict
-from skipvae.component import class_path
 from skipvae.metrics.registry import meanings
 from skipvae.persistence.atomic import atomic_write
 from skipvae.persistence.run_folder import run_folder
+from skipvae.persistence.spec import class_path
 
 
 class Report(Callback):

@@ -46,7 +46,7 @@ def run(args: list[str], callbacks: "Sequence[Callback]" = ()) -> Any:
         from skipvae import study
 
         return study.main(args[1:], launch=run)
-    from skipvae.yaml_files import use_for_arguments
+    from skipvae.persistence.strict_yaml import use_for_arguments
 
     use_for_arguments()
     if args[0] in GENERATE_COMMANDS:

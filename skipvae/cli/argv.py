@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from skipvae import runs
-from skipvae.checkpoint import read_checkpoint
+from skipvae.persistence import saved_runs
+from skipvae.persistence.checkpoint import read_checkpoint
 
 LINKED = {
     "--data.seed": "--seed_everything",
@@ -48,11 +48,11 @@ def with_config_of_run(args: list[str]) -> list[str]:
         return args
     checkpoint, own = _option(args, option), []
     if checkpoint in ("last", "best"):
-        root = runs.root_of(_option(args, "--trainer.default_root_dir"))
+        root = saved_runs.root_of(_option(args, "--trainer.default_root_dir"))
         name = _option(args, "--name") if option == "--ckpt_path" else None  # elsewhere it names the new run
-        checkpoint = str(runs.newest_checkpoint(root, name, checkpoint))
+        checkpoint = str(saved_runs.newest_checkpoint(root, name, checkpoint))
         args = [*_without_option(args, option), option, checkpoint]
-    folder = runs.folder_of(str(checkpoint))
+    folder = saved_runs.folder_of(str(checkpoint))
     if folder is None:
         read_checkpoint(str(checkpoint))  # if it is no checkpoint at all, that is what to say
         raise ValueError(f"there is no config.yaml beside {checkpoint}: give the --config that it was trained with")

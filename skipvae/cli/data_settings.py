@@ -7,7 +7,7 @@ from pathlib import Path
 from pytorch_lightning.utilities import rank_zero_info
 
 from skipvae.cli.argv import values_of
-from skipvae.yaml_files import load_yaml
+from skipvae.persistence.strict_yaml import load_yaml
 
 
 def with_own_data_settings(args: Sequence[str]) -> list[str]:

@@ -12,14 +12,14 @@ from pytorch_lightning import LightningDataModule, seed_everything
 from torch import Tensor
 from torchvision.utils import save_image
 
-from skipvae import runs
 from skipvae.cli import text_output
 from skipvae.cli.argv import values_of
 from skipvae.cli.text_output import Generation, is_text
 from skipvae.models import VAE, GenerativeModel
+from skipvae.persistence import saved_runs
 from skipvae.persistence.atomic import atomic_write, check_output
-from skipvae.sentences import check_same_vocabulary, vocabulary_of
-from skipvae.tokens import pad_sentences
+from skipvae.text.codec import check_same_vocabulary, vocabulary_of
+from skipvae.text.tokens import pad_sentences
 
 GREY = 0.5
 
@@ -175,8 +175,8 @@ def _with_data_of_run(options: list[str]) -> list[str]:
     checkpoint = next(iter(values_of(options, "--ckpt_path")), None)
     if checkpoint is None or not any(option.startswith("--data") for option in options):
         return options
-    folder = runs.folder_of(_resolve(checkpoint))
-    data = runs.config_of(folder).get("data") if folder is not None else None
+    folder = saved_runs.folder_of(_resolve(checkpoint))
+    data = saved_runs.config_of(folder).get("data") if folder is not None else None
     return ["--data", json.dumps(data), *options] if data else options
 
 
@@ -191,7 +191,7 @@ def _load(ckpt_path: str, seed: int, device: str, kind: type[Any]) -> Any:
     path = _resolve(ckpt_path)
     if ckpt_path != str(path):
         print(f"{ckpt_path}: {path}", file=sys.stderr)  # text models print their sentences to stdout
-    runs.import_classes_of(path)
+    saved_runs.import_classes_of(path)
     model = GenerativeModel.load_from_checkpoint(path, map_location=torch.device(device))
     if not isinstance(model, kind):
         kind_of_model = type(model).__name__
@@ -224,11 +224,11 @@ def _check_text_output(output: str | None) -> None:
 
 
 def _resolve(ckpt_path: str) -> Path:
-    return runs.newest_checkpoint(kind=ckpt_path) if ckpt_path in ("best", "last") else Path(ckpt_path)
+    return saved_runs.newest_checkpoint(kind=ckpt_path) if ckpt_path in ("best", "last") else Path(ckpt_path)
 
 
 def _test_examples(ckpt_path: str, data: LightningDataModule | None, num: int) -> Tensor:
-    data = data if data is not None else runs.data_of(_resolve(ckpt_path))
+    data = data if data is not None else saved_runs.data_of(_resolve(ckpt_path))
     data.prepare_data()
     data.setup("test")
     examples: list[Tensor] = []
@@ -241,7 +241,7 @@ def _test_examples(ckpt_path: str, data: LightningDataModule | None, num: int) -
 
 def _test_sentences(model: Any, ckpt_path: str, data: LightningDataModule | None, num: int) -> Tensor:
     """Sentences (num, T) from all over the test split, whose batches are sorted by length."""
-    data = data if data is not None else runs.data_of(_resolve(ckpt_path))
+    data = data if data is not None else saved_runs.data_of(_resolve(ckpt_path))
     data.prepare_data()
     data.setup("test")
     check_same_vocabulary(model.vocabulary, vocabulary_of(data), ckpt_path)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from skipvae.checkpoint import check_fits, read_checkpoint
 from skipvae.models import GenerativeModel
-from skipvae.sentences import check_same_vocabulary, vocabulary_in
+from skipvae.persistence.checkpoint import check_fits, read_checkpoint
+from skipvae.text.codec import check_same_vocabulary, vocabulary_in
 
 
 def initialize(

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from skipvae import runs
+from skipvae.persistence import saved_runs
 from skipvae.persistence.settings import differences
 
 SECTIONS = ("data", "model", "seed_everything")
@@ -40,7 +40,7 @@ def folder_of_results(run: Path, checkpoint: str, config: Namespace, parser: Arg
     asked = yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True))
     found = [
         (key.rpartition(".")[2], now)
-        for key, _, now in differences(_relevant(runs.config_of(run)), _relevant(asked), ASIDE)
+        for key, _, now in differences(_relevant(saved_runs.config_of(run)), _relevant(asked), ASIDE)
     ]
     best = run / "checkpoints" / "best.ckpt"
     if best.is_file() and not best.samefile(checkpoint):

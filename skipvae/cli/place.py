@@ -5,13 +5,14 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from skipvae import runs
-from skipvae.checkpoint import read_checkpoint
 from skipvae.cli import slurm
 from skipvae.cli.resume import check_place, check_same_run, keep_source, refuse_stranger
+from skipvae.persistence import saved_runs
+from skipvae.persistence.checkpoint import read_checkpoint
 from skipvae.persistence.run_folder import check_name, next_folder
+from skipvae.persistence.spec import class_at
 
-RUN_LOGGER = "skipvae.logger.RunLogger"
+RUN_LOGGER = "skipvae.callbacks.RunLogger"
 
 
 def find_place(config: Namespace, root: Path, command: Sequence[str], parser: ArgumentParser, fit: bool) -> Path:
@@ -35,9 +36,9 @@ def find_place(config: Namespace, root: Path, command: Sequence[str], parser: Ar
     if folder is not None and (folder / "checkpoints" / "last.ckpt").is_file():
         config.ckpt_path = str(folder / "checkpoints" / "last.ckpt")
     if config.ckpt_path in ("last", "best"):
-        config.ckpt_path = str(runs.newest_checkpoint(root, config.name, config.ckpt_path))
+        config.ckpt_path = str(saved_runs.newest_checkpoint(root, config.name, config.ckpt_path))
     if config.init_from in ("last", "best"):
-        config.init_from = str(runs.newest_checkpoint(root, kind=config.init_from))
+        config.init_from = str(saved_runs.newest_checkpoint(root, kind=config.init_from))
     if isinstance(config.init_parts, str):
         config.init_parts = config.init_parts.replace(" ", "").split(",")
     checkpoint = config.ckpt_path
@@ -48,7 +49,7 @@ def find_place(config: Namespace, root: Path, command: Sequence[str], parser: Ar
             raise ValueError("--init_parts says what to take of a checkpoint: give --init_from CHECKPOINT, too")
         if folder is None and config.version is not None:
             _check_free(root / config.name / config.version)
-    elif (folder := runs.folder_of(checkpoint)) is not None:
+    elif (folder := saved_runs.folder_of(checkpoint)) is not None:
         check_place(folder, config, checkpoint)
         if fit:
             keep_source(folder, config, checkpoint)
@@ -80,11 +81,12 @@ def put_into(config: Namespace, folder: Path) -> None:
     config.trainer.default_root_dir = str(folder)  # where Lightning looks for what SLURM made it save, and nowhere else
     loggers = config.trainer.logger
     for logger in loggers if isinstance(loggers, list) else [loggers]:
-        if getattr(logger, "class_path", None) != RUN_LOGGER:
+        path = getattr(logger, "class_path", None)
+        if path is None or class_at(path) is not class_at(RUN_LOGGER):  # which older runs know by another path
             continue
         place = logger.init_args
         for option, given, known in (
-            ("save_dir", place.save_dir, {runs.LOG_ROOT, str(folder.parent.parent)}),
+            ("save_dir", place.save_dir, {saved_runs.LOG_ROOT, str(folder.parent.parent)}),
             ("name", place.name, {"", config.name, folder.parent.name}),
             ("version", place.version, {None, folder.name}),
         ):

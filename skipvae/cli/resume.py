@@ -6,13 +6,13 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from skipvae import runs
+from skipvae.persistence import saved_runs
 from skipvae.persistence.settings import MAY_CHANGE, differences
 
 
 def check_place(folder: Path, config: Namespace, checkpoint: str) -> None:
     """Raises a ValueError if a command gives a run another name or place than it has."""
-    saved = runs.config_of(folder)
+    saved = saved_runs.config_of(folder)
     root, version = config.trainer.default_root_dir, config.version
     for option, asked, has in (
         ("--name", config.name, (saved.get("name"), folder.parent.name)),
@@ -35,7 +35,7 @@ def check_same_run(folder: Path, config: Namespace, parser: ArgumentParser, chec
 
     What the checkpoint would override or change midway is refused; see `skipvae.persistence.settings.MAY_CHANGE`.
     """
-    saved = runs.config_of(folder)
+    saved = saved_runs.config_of(folder)
     wanted = yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True))
     differ = list(differences(saved, wanted, MAY_CHANGE))
     if not differ:
@@ -54,7 +54,7 @@ def keep_source(folder: Path, config: Namespace, checkpoint: str) -> None:
     Raises:
         ValueError: if another source is asked for.
     """
-    saved = runs.config_of(folder)
+    saved = saved_runs.config_of(folder)
     if config.init_from not in (None, saved.get("init_from")):
         raise ValueError(f"the run of {checkpoint} is resumed with its own weights: give --ckpt_path or --init_from")
     config.init_from, config.init_parts = saved.get("init_from"), saved.get("init_parts")

@@ -5,7 +5,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from skipvae.logger import RunLogger
+from skipvae.callbacks.run_logger import RunLogger
 from skipvae.models import GenerativeModel
 from skipvae.persistence.atomic import atomic_write
 from skipvae.persistence.run_folder import run_folder

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skipvae.models import GenerativeModel
 from skipvae.persistence.atomic import atomic_write
-from skipvae.sentences import Sentences
+from skipvae.text.codec import Sentences
 
 
 @dataclass(frozen=True)

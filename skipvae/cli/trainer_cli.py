@@ -12,9 +12,7 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from skipvae import runs
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
-from skipvae.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.cli import slurm
 from skipvae.cli.argv import refuse_linked, refuse_two_starts, values_of, with_config_of_run
 from skipvae.cli.data_settings import with_own_data_settings
@@ -24,9 +22,11 @@ from skipvae.cli.place import RUN_LOGGER, find_place, put_into
 from skipvae.cli.quiet import quieten
 from skipvae.cli.save_config import SaveConfig
 from skipvae.cli.usage import check_config
-from skipvae.component import class_path
+from skipvae.persistence import saved_runs
+from skipvae.persistence.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.persistence.run_folder import Note, RunFolder, locked, new_folder
-from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
+from skipvae.persistence.spec import class_path
+from skipvae.text.codec import check_same_vocabulary, vocabulary_in, vocabulary_of
 
 
 class SkipVAECLI(LightningCLI):
@@ -40,7 +40,7 @@ class SkipVAECLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's name, the callbacks that every run has, and the links between data and model."""
-        root = f"{runs.LOG_ROOT} or --trainer.default_root_dir"
+        root = f"{saved_runs.LOG_ROOT} or --trainer.default_root_dir"
         for option, type_, default, text in (
             ("--name", str, "skipvae", f"The run goes to ROOT/NAME/version_N, where ROOT is {root}."),
             ("--version", str | None, None, "Name of the run's own folder instead of version_N."),
@@ -84,7 +84,7 @@ class SkipVAECLI(LightningCLI):
         _refuse_null(config.trainer)
         if config.seed_everything is not None and "seed" in (of_data := config.data.get("init_args", {})):
             of_data.seed = int(config.seed_everything)  # by now it is a number, also where `true` lets us choose one
-        fit, root = self.subcommand == "fit", runs.root_of(config.trainer.default_root_dir)
+        fit, root = self.subcommand == "fit", saved_runs.root_of(config.trainer.default_root_dir)
         place = find_place(config, root, self._command, self._parser(self.subcommand), fit)
         self._asked = config.clone()  # before it is filled in where things lie
         self._writes = not config.trainer.fast_dev_run

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from skipvae.yaml_files import load_yaml
+from skipvae.persistence.strict_yaml import load_yaml
 
 TRAINER = {"config", "print_config", "help", "seed_everything", "trainer", "model", "data", "name", "version"}
 TRAINER |= {"checkpoints", "image_grids", "latent_pictures", "text_samples", "predictions"}

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skipvae.component import Component
-from skipvae.shapes import check_image_shape
+from skipvae.nn.image_checks import check_image_shape
+from skipvae.persistence.spec import Component
 
 
 class Decoder(Component, nn.Module, ABC):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from skipvae.decoders.mlp import MLPDecoder
-from skipvae.posterior import LOG_2PI
-from skipvae.shapes import check_image_shape
+from skipvae.nn.image_checks import check_image_shape
+from skipvae.posteriors.diagonal_gaussian import LOG_2PI
 
 
 class GaussianMLPDecoder(MLPDecoder):

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skipvae.decoders.base import Decoder
-from skipvae.decoders.generation import State, Step, beam_search, sample_tokens
-from skipvae.decoders.vocabulary_loss import token_log_prob
-from skipvae.initialization import uniform
-from skipvae.recurrent import LSTM
+from skipvae.decoders.token_search import State, Step, beam_search, sample_tokens
+from skipvae.nn.initialization import uniform
+from skipvae.nn.lstm import LSTM
+from skipvae.nn.vocabulary_loss import token_log_prob
 from skipvae.skip import SkipLinear
-from skipvae.tokens import BOS, EOS, PAD, UNK, check_tokens, check_vocab_size, num_predictions
+from skipvae.text.tokens import BOS, EOS, PAD, UNK, check_tokens, check_vocab_size, num_predictions
 
 NEVER = -1e4
 """Logit of a symbol that cannot come next: its probability is 0 in every precision, its gradient too."""
@@ -37,7 +37,7 @@ class LSTMDecoder(Decoder):
         dropout: probability of dropping a unit of the embeddings and of the last layer's output.
         word_dropout: probability that an input word is replaced by the unknown word (Bowman et al. 2016).
         skip: whether z reaches every layer.
-        recompute: less memory for more time, in the LSTM (`skipvae.recurrent.LSTM`) and in `token_log_prob`.
+        recompute: less memory for more time, in the LSTM (`skipvae.nn.lstm.LSTM`) and in `token_log_prob`.
         init_range: parameters start uniform in (-init_range, init_range).
         embedding_range: the same for the embeddings, where it is another.
         first_state: which state of the last layer z sets: its "hidden" one, h(0) = W z + b, as Dieng et al. (2019), or

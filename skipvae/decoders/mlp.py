@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from skipvae.decoders.base import ImageDecoder
-from skipvae.initialization import Init, initialize
-from skipvae.shapes import image_size
+from skipvae.nn.image_checks import image_size
+from skipvae.nn.initialization import Init, initialize
 from skipvae.skip import SkipLinear
 
 

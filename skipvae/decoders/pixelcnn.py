@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from skipvae.decoders.base import ImageDecoder
-from skipvae.decoders.gated import LAYER_KINDS, GatedLayer, LayerKind, with_maps
-from skipvae.decoders.masked import HorizontalConv2d, channel_ranks
 from skipvae.decoders.pixelcnn_sampling import sample_pixels
-from skipvae.initialization import he_normal
-from skipvae.shapes import image_size
+from skipvae.nn.gated_conv import LAYER_KINDS, GatedLayer, LayerKind, with_maps
+from skipvae.nn.image_checks import image_size
+from skipvae.nn.initialization import he_normal
+from skipvae.nn.masked_conv import HorizontalConv2d, channel_ranks
 from skipvae.skip import LatentMaps
 
 MOST_LAYERS = 10_000

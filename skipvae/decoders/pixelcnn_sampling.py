@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from skipvae.decoders.gated import GatedLayer, gate
-from skipvae.decoders.masked import HorizontalConv2d
+from skipvae.nn.gated_conv import GatedLayer, gate
+from skipvae.nn.masked_conv import HorizontalConv2d
 
 
 def _as_matrix(convolution: HorizontalConv2d) -> tuple[Tensor, Tensor]:

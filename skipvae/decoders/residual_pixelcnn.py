@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skipvae.decoders.base import ImageDecoder
-from skipvae.decoders.gated import with_maps
 from skipvae.decoders.residual_sampling import sample_pixels
-from skipvae.initialization import he_normal_fan_out, xavier_uniform
-from skipvae.shapes import image_size
+from skipvae.nn.gated_conv import with_maps
+from skipvae.nn.image_checks import image_size
+from skipvae.nn.initialization import he_normal_fan_out, xavier_uniform
 from skipvae.skip import LatentMaps
 
 

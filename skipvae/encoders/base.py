@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from skipvae.component import Component
-from skipvae.posterior import DiagonalGaussian
+from skipvae.persistence.spec import Component
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class Encoder(Component, nn.Module, ABC):

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from skipvae.encoders.base import Encoder
-from skipvae.initialization import uniform
-from skipvae.posterior import DiagonalGaussian
-from skipvae.recurrent import LSTM
-from skipvae.tokens import check_tokens, check_vocab_size, lengths
+from skipvae.nn.initialization import uniform
+from skipvae.nn.lstm import LSTM
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
+from skipvae.text.tokens import check_tokens, check_vocab_size, lengths
 
 
 class LSTMEncoder(Encoder):
@@ -22,7 +22,7 @@ class LSTMEncoder(Encoder):
         embedding_dim: size of a word's embedding.
         hidden_dim: units in each LSTM layer.
         num_layers: number of LSTM layers.
-        recompute: see `skipvae.recurrent.LSTM`; less memory for more time.
+        recompute: see `skipvae.nn.lstm.LSTM`; less memory for more time.
         init_range: parameters start uniform in (-init_range, init_range).
         embedding_range: the same for the embeddings, where it is another.
         posterior_bias: whether the linear map to mean and log-variance has a bias. The encoder of He et al. (2019) has

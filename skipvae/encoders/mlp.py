@@ -6,9 +6,9 @@ from math import prod
 from torch import Tensor, nn
 
 from skipvae.encoders.base import Encoder
-from skipvae.initialization import Init, initialize
-from skipvae.posterior import DiagonalGaussian
-from skipvae.shapes import check_image_shape, image_size
+from skipvae.nn.image_checks import check_image_shape, image_size
+from skipvae.nn.initialization import Init, initialize
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class MLPEncoder(Encoder):

@@ -6,9 +6,9 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from skipvae.encoders.base import Encoder
-from skipvae.initialization import he_normal
-from skipvae.posterior import DiagonalGaussian
-from skipvae.shapes import check_image_shape, image_size
+from skipvae.nn.image_checks import check_image_shape, image_size
+from skipvae.nn.initialization import he_normal
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class ResidualBlock(nn.Module):

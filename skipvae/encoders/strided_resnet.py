@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skipvae.encoders.base import Encoder
-from skipvae.initialization import he_normal_fan_out, xavier_uniform
-from skipvae.posterior import DiagonalGaussian
-from skipvae.shapes import check_image_shape, image_size
+from skipvae.nn.image_checks import check_image_shape, image_size
+from skipvae.nn.initialization import he_normal_fan_out, xavier_uniform
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class StridedBlock(nn.Module):

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skipvae.component import Component
 from skipvae.decoders.base import Decoder
 from skipvae.encoders.base import Encoder
-from skipvae.posterior import DiagonalGaussian
+from skipvae.persistence.spec import Component
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class Inferred(NamedTuple):

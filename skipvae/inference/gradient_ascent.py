@@ -19,11 +19,11 @@ from torch import Tensor
 
 from skipvae.decoders.base import Decoder
 from skipvae.encoders.base import Encoder
-from skipvae.example_noise import example_noise
 from skipvae.inference.amortized import Inference, Inferred
+from skipvae.inference.example_noise import example_noise
+from skipvae.inference.likelihood_gradient import Gradient, LogLikelihood, score
 from skipvae.inference.rules import RULES
-from skipvae.posterior import DiagonalGaussian
-from skipvae.score import Gradient, LogLikelihood, score
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 RuleName = Literal["natural", "published"]
 Choice = TypeVar("Choice", bound=str)

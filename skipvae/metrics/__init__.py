@@ -1,7 +1,7 @@
 """Is the latent variable used? Metrics of collapse, each a pure function and a `torchmetrics.Metric`."""
 
 from skipvae.metrics.active_units import ActiveUnits, active_units, posterior_mean_variances
-from skipvae.metrics.means import DatasetMean, KLPerDimension, Moments, moments
+from skipvae.metrics.moments import DatasetMean, KLPerDimension, Moments, moments
 from skipvae.metrics.mutual_information import (
     AggregatedPosteriorKL,
     MutualInformation,

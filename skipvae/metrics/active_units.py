@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from skipvae.metrics.means import RunningMoments, moments
+from skipvae.metrics.moments import RunningMoments, moments
 
 
 def posterior_mean_variances(mean: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from skipvae.metrics.base import DatasetMetric, as_float64
-from skipvae.metrics.means import moments
-from skipvae.posterior import DiagonalGaussian, standard_normal_log_prob
+from skipvae.metrics.dataset_metric import DatasetMetric, as_float64
+from skipvae.metrics.moments import moments
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
 
 MAX_EXAMPLES = 10_000
 """A seeded subset of this size stands for a larger split: the number of pairs grows with the square."""

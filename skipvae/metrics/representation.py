@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
-from skipvae.metrics.base import DatasetMetric, as_float64
-from skipvae.tokens import BOS, EOS, PAD
+from skipvae.metrics.dataset_metric import DatasetMetric, as_float64
+from skipvae.text.tokens import BOS, EOS, PAD
 
 NEIGHBOURS = 10
 MIN_OF_A_CLUSTER = 5

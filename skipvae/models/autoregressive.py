@@ -7,9 +7,9 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from skipvae.decoders.base import Decoder
-from skipvae.evaluation_mode import in_evaluation_mode
 from skipvae.models.base import GenerativeModel
 from skipvae.models.evaluation import LikelihoodEvaluation
+from skipvae.nn.evaluation_mode import in_evaluation_mode
 
 
 class Autoregressive(GenerativeModel):

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from skipvae.checkpoint import (
+from skipvae.decoders.base import Decoder
+from skipvae.models.evaluation import LikelihoodEvaluation, with_facts
+from skipvae.persistence.checkpoint import (
     SPEC_KEY,
     check_fits,
     check_like,
@@ -22,15 +24,13 @@ from skipvae.checkpoint import (
     read_checkpoint,
     spec_in,
 )
-from skipvae.component import Component, build
-from skipvae.decoders.base import Decoder
-from skipvae.models.evaluation import LikelihoodEvaluation, with_facts
-from skipvae.models.seeded import SeededModule
-from skipvae.models.terms import LossTerms, check_weights
 from skipvae.persistence.migration import VERSION, upgrade
-from skipvae.sentences import check_same_vocabulary, vocabulary_in, vocabulary_of
+from skipvae.persistence.spec import Component, build
+from skipvae.text.codec import check_same_vocabulary, vocabulary_in, vocabulary_of
 from skipvae.training.accumulation import average_over_group
+from skipvae.training.loss_monitor import LossTerms, check_weights
 from skipvae.training.plateau import step_plateau_schedulers, stop_if_finished
+from skipvae.training.seeded_module import SeededModule
 from skipvae.training.settings import check_trainer
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from skipvae.metrics import ActiveUnits, DatasetMean, KLPerDimension, MutualInformation, Representation
 from skipvae.metrics.mutual_information import MAX_EXAMPLES
-from skipvae.objective import Elbo
-from skipvae.posterior import DiagonalGaussian
+from skipvae.objectives.elbo import Elbo
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 def with_facts(results: dict[str, Any], facts: Mapping[str, float]) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from skipvae.decoders.base import Decoder
 from skipvae.encoders.base import Encoder
-from skipvae.evaluation_mode import in_evaluation_mode
 from skipvae.inference import Amortized, Inference, Inferred, Optimized
 from skipvae.models.base import GenerativeModel
 from skipvae.models.evaluation import Evaluation
 from skipvae.models.training_split import NoTrainingExamplesError, labelled_training_batches
-from skipvae.objective import Elbo, elbo, importance_weighted_log_likelihood, training_loss
-from skipvae.posterior import DiagonalGaussian
+from skipvae.nn.evaluation_mode import in_evaluation_mode
+from skipvae.objectives.elbo import Elbo, elbo, importance_weighted_log_likelihood, training_loss
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class VAE(GenerativeModel):

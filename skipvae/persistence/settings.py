@@ -1,7 +1,6 @@
 """Settings of runs: how two configs differ, and which settings make a run what it is."""
 
 from collections.abc import Collection, Iterator
-from importlib import import_module
 from typing import Any
 
 from pytorch_lightning.callbacks import (
@@ -11,6 +10,8 @@ from pytorch_lightning.callbacks import (
     ProgressBar,
     ThroughputMonitor,
 )
+
+from skipvae.persistence.spec import class_at
 
 WHERE = frozenset(
     {
@@ -77,7 +78,7 @@ def differences(
             yield from differences(before.get(name, ABSENT), after.get(name, ABSENT), aside, f"{key}.{name}")
         return
     first, second = _arguments(made, key), _arguments(wanted, key)
-    if _class(made) == _class(wanted) and first is not None and second is not None:
+    if _same_class(_class(made), _class(wanted)) and first is not None and second is not None:
         for name in sorted(first.keys() & second.keys()):
             inner = f"{key}.{name}".lstrip(".")
             if inner not in aside:
@@ -88,6 +89,16 @@ def differences(
 
 def _class(value: Any) -> Any:
     return value.get("class_path") if isinstance(value, dict) else None
+
+
+def _same_class(path: Any, other: Any) -> bool:
+    """Whether two paths name one class, which may have moved since a run was made."""
+    if path == other or not (isinstance(path, str) and isinstance(other, str)):
+        return bool(path == other)
+    try:
+        return class_at(path) is class_at(other)
+    except (ImportError, AttributeError, ValueError):  # a class that is no longer there
+        return False
 
 
 def _arguments(value: Any, key: str) -> dict[str, Any] | None:
@@ -101,7 +112,8 @@ def _by_class(callbacks: Any) -> dict[str, Any]:
     """The callbacks of a config by the name of their class, but for those that only look."""
     found: dict[str, Any] = {}
     for callback in callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []:
-        module, _, name = str(_class(callback) or callback).rpartition(".")
-        if not (module and issubclass(getattr(import_module(module), name), WATCHERS)):
+        path = str(_class(callback) or callback)
+        name = path.rpartition(".")[2]
+        if not ("." in path and issubclass(class_at(path), WATCHERS)):
             found[name if name not in found else f"{name}.{len(found)}"] = callback
     return found

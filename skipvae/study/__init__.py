@@ -1,7 +1,7 @@
 """Many runs, one table: models against what is varied, each with several seeds."""
 
-from skipvae.study.command import main
+from skipvae.study.cli import main
 from skipvae.study.plan import Point, Study, read_study
-from skipvae.study.report import report
+from skipvae.study.reporting.report import report
 
 __all__ = ["Point", "Study", "main", "read_study", "report"]

@@ -7,9 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from skipvae.runs import LOG_ROOT
-from skipvae.study.fields import Fields, Settings, safe_name
-from skipvae.yaml_files import load_text, load_yaml
+from skipvae.persistence.saved_runs import LOG_ROOT
+from skipvae.persistence.strict_yaml import load_text, load_yaml
+from skipvae.study.plan_fields import Fields, Settings, safe_name
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import importlib.util
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -46,22 +47,26 @@ def _package_digest(package: str) -> str:
     if spec is None or spec.origin is None:
         return "unknown"
     origin = Path(spec.origin)
-    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
-    digest = hashlib.sha256()
-    for file in files:
-        name = file.relative_to(origin.parent).as_posix()
-        if not (package == "skipvae" and name.startswith("study/")):  # tables and pictures change no run
-            digest.update(f"{name}\n{_statements(file.read_text(encoding='utf-8'))}\n".encode())
-    return digest.hexdigest()[:12]
+    files = origin.parent.rglob("*.py") if origin.name == "__init__.py" else [origin]
+    if package == "skipvae":  # tables and pictures of a study change no run
+        files = [file for file in files if file.relative_to(origin.parent).parts[0] != "study"]
+    statements = sorted(text for file in files for text in _statements(file.read_text(encoding="utf-8"), package))
+    return hashlib.sha256("\n".join(statements).encode()).hexdigest()[:12]
 
 
-def _statements(source: str) -> str:
-    """A Python file without its comments, layout and docstrings."""
+def _statements(source: str, package: str) -> Iterator[str]:
+    """The statements of a Python file, without comments, layout, docstrings and imports from its own package.
+
+    So a definition may move to another file, and the digest stays.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    for statement in tree.body:
+        text = ast.unparse(statement)
+        if not re.match(rf"(from|import) (\.|{package}\b)", text):
+            yield text
 
 
 def data_digest(data: LightningDataModule) -> str:

@@ -4,7 +4,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from skipvae.schedulers import HalveAndReload
+from skipvae.training.schedulers import HalveAndReload
 
 
 def step_plateau_schedulers(trainer: Trainer, elbo: float) -> None:

@@ -8,9 +8,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader, TensorDataset
 
+from skipvae.callbacks.run_logger import RunLogger
 from skipvae.decoders import MLPDecoder
 from skipvae.encoders import MLPEncoder
-from skipvae.logger import RunLogger
 from skipvae.models import VAE
 
 IMAGE_SHAPE = (1, 4, 4)

@@ -30,7 +30,7 @@ class Elsewhere(Logger):
     def log_hyperparams(self, params, *args):
         pass
 """
-OURS = {"class_path": "skipvae.logger.RunLogger"}
+OURS = {"class_path": "skipvae.callbacks.RunLogger"}
 LOGGERS = {
     "two": [OURS, {"class_path": "CSVLogger", "init_args": {"save_dir": "csv"}}],
     "theirs first": [{"class_path": "elsewhere.Elsewhere"}, OURS],

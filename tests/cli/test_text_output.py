@@ -10,7 +10,7 @@ import torch
 
 from skipvae.cli import main
 from skipvae.models import GenerativeModel
-from skipvae.sentences import Sentences
+from skipvae.text.codec import Sentences
 from tests.callbacks.tiny import read_events
 from tests.command_line import QUIET, ROOT, error_of, run
 

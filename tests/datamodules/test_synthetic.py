@@ -7,7 +7,7 @@ from torch.distributions import MultivariateNormal
 from datamodules import LinearGaussianDataModule, LSTMCorpusDataModule
 from datamodules.lstm_generator import LSTMGenerator
 from skipvae.metrics import mutual_information
-from skipvae.posterior import DiagonalGaussian
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 def linear(**options) -> LinearGaussianDataModule:

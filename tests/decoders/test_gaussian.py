@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from skipvae.component import build
 from skipvae.decoders import Decoder, GaussianMLPDecoder, MLPDecoder
+from skipvae.persistence.spec import build
 
 
 @pytest.mark.parametrize("skip", [False, True])

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from skipvae.component import build
 from skipvae.decoders import Decoder, LSTMDecoder
-from skipvae.objective import importance_weighted_log_likelihood
-from skipvae.posterior import DiagonalGaussian
+from skipvae.objectives.elbo import importance_weighted_log_likelihood
+from skipvae.persistence.spec import build
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 SIZES = {"embedding_dim": 5, "hidden_dim": 8, "dropout": 0.0}
 SENTENCES = [[2, 7, 8, 9, 10, 3], [2, 11, 12, 3], [2, 3]]

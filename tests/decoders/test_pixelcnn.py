@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from skipvae import Autoregressive
-from skipvae.checkpoint import check_fits
-from skipvae.component import build
 from skipvae.decoders import Decoder, GatedPixelCNNDecoder
+from skipvae.persistence.checkpoint import check_fits
+from skipvae.persistence.spec import build
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"latent_dim": 0},

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from skipvae.component import build
 from skipvae.decoders import Decoder, ResidualPixelCNNDecoder
+from skipvae.persistence.spec import build
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"latent_dim": 0},

@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from skipvae.component import build
 from skipvae.encoders import Encoder, LSTMEncoder
+from skipvae.persistence.spec import build
 
 SIZES = {"latent_dim": 3, "vocab_size": 20, "embedding_dim": 5, "hidden_dim": 8, "init_range": 0.5}
 SENTENCES = [[2, 7, 8, 9, 10, 3], [2, 11, 12, 3], [2, 3]]

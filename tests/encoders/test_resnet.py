@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 
-from skipvae.component import build
 from skipvae.encoders import Encoder, ResNetEncoder
+from skipvae.persistence.spec import build
 
 
 def test_the_authors_sizes() -> None:

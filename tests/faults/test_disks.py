@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from skipvae.logger import RunLogger
+from skipvae.callbacks.run_logger import RunLogger
 from tests.command_line import error_of
 from tests.faults.conftest import Inject
 from tests.faults.processes import Child
 from tests.faults.test_kills import SAVING, assert_nothing_lost, assert_whole, finish, straight
 from tests.faults.work import IMAGES, QUIET, RUNS, command, train
-from tests.test_resume import assert_same_run
+from tests.training.test_resume import assert_same_run
 
 
 def full_disk(limit: int, *args: str) -> None:

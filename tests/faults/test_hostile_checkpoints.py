@@ -16,8 +16,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skipvae import VAE, runs
+from skipvae import VAE
 from skipvae.cli import main
+from skipvae.persistence import saved_runs
 from tests.command_line import QUIET, plain
 from tests.faults.conftest import Inject
 from tests.faults.hostile import Bomb, examples, refuses
@@ -204,7 +205,7 @@ def test_forged_training_states(tiny_run, capsys, monkeypatch, inject: Inject, n
 
 
 def test_a_damaged_vocabulary_within_a_checkpoint_is_named(checkpoint, tmp_path, inject: Inject):
-    from skipvae.sentences import Sentences
+    from skipvae.text.codec import Sentences
 
     content = torch.load(checkpoint, weights_only=True)
     content["skipvae"]["vocabulary"] = '{"version": "1.0", "model": {}}'
@@ -267,7 +268,7 @@ def test_damaged_configs_of_a_run(tiny_run, inject: Inject, number):
         from argparse import ArgumentError
 
         with suppress(ArgumentError):
-            runs.data_of(tiny_run / "checkpoints/last.ckpt")
+            saved_runs.data_of(tiny_run / "checkpoints/last.ckpt")
 
     @thorough(number)
     @given(st.one_of(edits, st.tuples(st.sampled_from(ways), junk, st.booleans())))

@@ -14,8 +14,8 @@ from skipvae.callbacks import BestAndLast
 from skipvae.decoders import GatedPixelCNNDecoder, LSTMDecoder, MLPDecoder
 from skipvae.encoders import LSTMEncoder, MLPEncoder
 from skipvae.inference import SemiAmortized
-from skipvae.objective import elbo, importance_weighted_log_likelihood
-from skipvae.posterior import DiagonalGaussian
+from skipvae.objectives.elbo import elbo, importance_weighted_log_likelihood
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from tests.faults.conftest import Inject
 
 SHAPE = (1, 4, 4)

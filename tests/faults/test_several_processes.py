@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from skipvae import VAE
-from skipvae.posterior import DiagonalGaussian
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from tests.command_line import QUIET, ROOT, overridden, plain
 from tests.faults.conftest import Inject
 from tests.faults.processes import Child, together

@@ -5,7 +5,7 @@ import torch
 from skipvae import VAE
 from skipvae.decoders import Decoder, GatedPixelCNNDecoder, LSTMDecoder, MLPDecoder
 from skipvae.encoders import Encoder, LSTMEncoder, MLPEncoder
-from skipvae.posterior import DiagonalGaussian
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from tests.linear_gaussian import LinearGaussianDecoder, LinearGaussianEncoder
 
 THROUGH = ["exact", "finite_difference"]

@@ -5,7 +5,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from skipvae import VAE
 from skipvae.inference import SVI, Amortized, SemiAmortized
-from skipvae.score import LogLikelihood
+from skipvae.inference.likelihood_gradient import LogLikelihood
 from tests import command_line
 from tests.callbacks.tiny import read_events
 from tests.inference.models import (

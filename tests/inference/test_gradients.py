@@ -4,7 +4,7 @@ from torch import nn
 
 from skipvae import VAE
 from skipvae.inference import SemiAmortized, divergence
-from skipvae.posterior import DiagonalGaussian
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from tests.inference.models import (
     GRADIENTS,
     THROUGH,

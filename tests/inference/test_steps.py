@@ -12,7 +12,7 @@ from skipvae.callbacks import FixedKLWeight
 from skipvae.decoders import LSTMDecoder, MLPDecoder
 from skipvae.encoders import MLPEncoder
 from skipvae.inference import SVI, Amortized, SemiAmortized, divergence
-from skipvae.posterior import DiagonalGaussian
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from tests.inference.models import (
     GRADIENTS,
     Normals,

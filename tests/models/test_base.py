@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 from skipvae.callbacks import BestAndLast
-from skipvae.schedulers import HalveOnPlateau
+from skipvae.training.schedulers import HalveOnPlateau
 from tests.models.scripted import NUM_BATCHES, SETTINGS, Kept, Scripted, batches, fit
 
 # -- optimisers -------------------------------------------------------------------------------------------------------

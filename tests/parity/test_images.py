@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from skipvae.decoders import GatedPixelCNNDecoder, ImageDecoder
-from skipvae.posterior import DiagonalGaussian
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from tests.parity.arrays import Arrays, clamped_log_prob, each_file
 from tests.parity.networks import mlp_decoder, mlp_encoder, pixelcnn, resnet_encoder
 

@@ -6,8 +6,8 @@ from torch import Tensor
 from skipvae.metrics import ActiveUnits
 from skipvae.metrics.mutual_information import log_aggregated_posterior
 from skipvae.models.evaluation import LikelihoodEvaluation
-from skipvae.objective import importance_weighted_log_likelihood
-from skipvae.posterior import LOG_2PI, DiagonalGaussian, standard_normal_log_prob
+from skipvae.objectives.elbo import importance_weighted_log_likelihood
+from skipvae.posteriors.diagonal_gaussian import LOG_2PI, DiagonalGaussian, standard_normal_log_prob
 from tests.parity.arrays import Arrays, each_file
 
 METRICS = each_file("metrics")

@@ -8,8 +8,8 @@ from skipvae import VAE
 from skipvae.decoders import Decoder
 from skipvae.encoders import Encoder
 from skipvae.inference import PublishedGradient, SemiAmortized
-from skipvae.objective import elbo, training_loss
-from skipvae.posterior import DiagonalGaussian
+from skipvae.objectives.elbo import elbo, training_loss
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from tests.inference.models import Normals
 from tests.parity.arrays import DIFFERENCES, PATH, Arrays, clamped_log_prob, each_file
 from tests.parity.networks import lstm_decoder, lstm_encoder, mlp_decoder, mlp_encoder

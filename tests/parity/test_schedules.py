@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from skipvae.callbacks.kl_annealing import EpochLengths, LinearKLAnnealing
-from skipvae.schedulers import HalveAndReload, HalveOnPlateau
+from skipvae.training.schedulers import HalveAndReload, HalveOnPlateau
 from tests.parity.arrays import Arrays, each_file
 
 SCHEDULES = each_file("schedules")

@@ -12,8 +12,8 @@ from datamodules.vocabulary import Vocabulary
 from skipvae.callbacks import predictions
 from skipvae.cli import generate, text_output
 from skipvae.persistence.atomic import atomic_write, check_output
-from skipvae.study import page
-from skipvae.study.report import save
+from skipvae.study.reporting import page
+from skipvae.study.reporting.report import save
 from tests.command_line import ROOT
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from skipvae.study.plan import read_study
-from skipvae.study.plots import metrics_by
-from skipvae.study.table import tabulate
-from tests.study.test_table import fabricated
+from skipvae.study.reporting.plots import metrics_by
+from skipvae.study.reporting.table import tabulate
+from tests.study.reporting.test_table import fabricated
 
 WriteStudy = Callable[..., Path]
 

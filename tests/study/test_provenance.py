@@ -34,6 +34,29 @@ def test_statements_count_and_comments_do_not(tmp_path: Path, monkeypatch: pytes
     assert digest("def f(x):\n    return -x\n") != first
 
 
+def test_a_definition_that_moves_to_another_file_keeps_the_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)  # type: ignore[no-untyped-call]
+
+    def digest(package: str, **files: str) -> str:
+        (tmp_path / package).mkdir()
+        for name, source in files.items():
+            (tmp_path / package / f"{name}.py").write_text(source.replace("PACKAGE", package), encoding="utf-8")
+        return code_digests({"class_path": f"{package}.Mine"})[package]
+
+    model, layer = "class Mine:\n    layer = Layer\n", "class Layer:\n    size = 3\n"
+    together = digest("before", __init__="import math\n" + layer + model)
+    apart = digest("after", __init__="import math\nfrom PACKAGE.nn import Layer\n" + model, nn=layer)
+    assert apart == together
+    relative = digest("later", __init__="import math\nfrom . import nn\nfrom .nn import Layer\n" + model, nn=layer)
+    assert relative == together
+    assert (
+        digest("other", __init__="import math\nfrom .nn import Layer\n" + model, nn=layer + "    width = 4\n") != apart
+    )
+    assert digest("third", __init__="import numpy as math\n" + layer + model) != together  # of another library
+
+
 def test_packages_are_those_of_the_classes_in_the_config() -> None:
     config = {
         "model": {

@@ -17,7 +17,7 @@ import yaml
 from skipvae.cli import run as launch
 from skipvae.study import main
 from skipvae.study.plan import read_study
-from skipvae.study.record import Record, is_running
+from skipvae.study.status import Record, is_running
 from tests.study.conftest import command, environment, in_process_of_its_own, write
 
 WriteStudy = Callable[..., Path]

@@ -1,0 +1,105 @@
+"""What all callbacks that draw share: when they draw, at what cost, and that training never notices."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+
+from skipvae.nn.evaluation_mode import evaluation_mode
+
+
+class Pictures(Callback, ABC):
+    """Draws for TensorBoard after validations and at the end of training, in the first process only.
+
+    A drawing is left out while all of them together would exceed their share of the training time so far; the first
+    and the last are always made. Nothing that is drawn changes a number of the training.
+
+    Args:
+        every_n_epochs: draw after the validations of every n-th epoch.
+        time_share: share of the training time that drawing may take.
+        num_kept: how many examples of the validation data are kept for drawing: the same ones each time.
+
+    Raises:
+        ValueError: if every_n_epochs is below 1.
+    """
+
+    def __init__(self, every_n_epochs: int = 5, time_share: float = 0.02, num_kept: int = 8) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs is {every_n_epochs}: it must be at least 1")
+        self.every_n_epochs, self.time_share, self.num_kept = every_n_epochs, time_share, num_kept
+        self._kept: list[tuple[Tensor, Tensor | None]] = []
+        self._drawn_at = -1
+        self._begin = self._spent = self._latest_cost = 0.0
+
+    @abstractmethod
+    def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+        """Draws with a `SummaryWriter`; runs in evaluation mode and without gradients."""
+
+    def draw_last(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+        """Draws what is wanted only once, at the end of training."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._begin, self._spent, self._latest_cost, self._drawn_at = perf_counter(), 0.0, 0.0, -1
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Keeps the first examples of the validation data."""
+        if not _draws(trainer):
+            return
+        if batch_idx == 0:
+            self._kept = []
+        wanted = self.num_kept - sum(len(x) for x, _ in self._kept)
+        if wanted > 0:
+            label = batch[1][:wanted] if len(batch) > 1 and isinstance(batch[1], Tensor) else None
+            self._kept.append((batch[0][:wanted], label))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws if it is due and affordable."""
+        due = not trainer.sanity_checking and trainer.current_epoch % self.every_n_epochs == 0
+        allowance = self.time_share * (perf_counter() - self._begin)
+        if due and self._spent + self._latest_cost <= allowance:
+            self._draw(trainer, pl_module, last=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws the final state and lets go of the data."""
+        self._draw(trainer, pl_module, last=True)
+        self._kept = []
+
+    def _draw(self, trainer: Trainer, pl_module: LightningModule, last: bool) -> None:
+        if not (_draws(trainer) and self._kept):
+            return
+        begin = perf_counter()
+        writer = next(logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger))
+        with aside(trainer, pl_module):
+            if self._drawn_at != trainer.global_step:
+                self.draw(trainer, pl_module, writer)
+            if last:
+                self.draw_last(trainer, pl_module, writer)
+        self._drawn_at = trainer.global_step
+        self._latest_cost = perf_counter() - begin
+        self._spent += self._latest_cost
+
+
+def _draws(trainer: Trainer) -> bool:
+    """Whether this process trains and is the one that writes for TensorBoard."""
+    writes = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
+    return trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero and writes
+
+
+@contextmanager
+def aside(trainer: Trainer, pl_module: LightningModule, seed: int = 0) -> Iterator[None]:
+    """Evaluation mode, no gradients, and random numbers of its own: what happens inside leaves training untouched."""
+    devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+    forked = torch.random.fork_rng(devices, device_type="cuda")
+    with forked, trainer.precision_plugin.forward_context(), torch.no_grad(), evaluation_mode(pl_module):
+        torch.manual_seed(seed)
+        yield

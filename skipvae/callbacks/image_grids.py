@@ -1,0 +1,62 @@
+"""Grids of images in TensorBoard: reconstructions, samples of the prior, latent traversals."""
+
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from skipvae.callbacks.drawing import Pictures
+
+
+class ImageGrids(Pictures):
+    """What an image model reconstructs, what it dreams of, and what its latent dimensions mean.
+
+    - images/reconstructions: validation images, each above its reconstruction.
+    - images/samples: samples of the model, for the same z each time.
+    - images/traversals: the first validation image with one latent dimension at a time moved from -3 to 3; the
+      dimensions with the largest KL, largest on top. Rows that do not change belong to collapsed dimensions.
+
+    Models of other data than images draw nothing, and models without z only samples.
+
+    Args:
+        every_n_epochs: draw after the validations of every n-th epoch.
+        num_images: images in a row.
+        time_share: share of the training time that drawing may take; the first and last grids are always drawn.
+    """
+
+    def __init__(self, every_n_epochs: int = 5, num_images: int = 8, time_share: float = 0.02) -> None:
+        super().__init__(every_n_epochs, time_share, num_kept=num_images)
+        self.num_images = num_images
+
+    def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+        """See `Pictures.draw`."""
+        model: Any = pl_module
+        if not hasattr(model.decoder, "image_shape"):
+            return
+        grids = {"samples": model.sample(2 * self.num_images)}
+        if model.decoder.latent_dim:
+            x = torch.cat([x for x, _ in self._kept])
+            grids["samples"] = model.decoder.preview(model.sample_prior(2 * self.num_images))
+            grids["reconstructions"] = torch.cat([x, model.reconstruct(x)])
+            grids["traversals"] = self._traversals(model, x)
+        for name, images in grids.items():
+            writer.add_image(f"images/{name}", _grid(images, self.num_images), trainer.global_step)
+
+    def _traversals(self, model: Any, x: Tensor) -> Tensor:
+        mean = model.infer(x).mean[0]  # (K,)
+        kl = torch.tensor(model.results.get("kl_per_dim", [0.0] * len(mean)), device=mean.device)
+        rows = kl.argsort(descending=True, stable=True)[: self.num_images]  # (R,)
+        z = mean.repeat(len(rows), self.num_images, 1)  # (R, num_images, K)
+        path = torch.linspace(-3, 3, self.num_images, device=z.device, dtype=z.dtype)
+        z[torch.arange(len(rows)), :, rows] = path
+        return model.decoder.preview(z.flatten(0, 1))  # type: ignore[no-any-return]
+
+
+def _grid(images: Tensor, num_columns: int) -> Tensor:
+    """(B, C, H, W) -> one picture (3, height, width); other numbers of channels than 1 and 3 are averaged."""
+    images = images.float().cpu()
+    if images.shape[1] not in (1, 3):
+        images = images.mean(1, keepdim=True)
+    return make_grid(images.clamp(0, 1), nrow=num_columns, padding=1, pad_value=0.5)  # type: ignore[no-any-return]

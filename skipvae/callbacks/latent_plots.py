@@ -1,0 +1,112 @@
+"""Pictures of the latent space in TensorBoard: which dimensions are used, and where the data lie."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+from pytorch_lightning import LightningModule, Trainer
+
+from skipvae.callbacks.drawing import Pictures
+
+
+class LatentPictures(Pictures):
+    """Shows collapse dimension by dimension, and the posterior means of validation data in the embedding projector.
+
+    - latents/dimensions: the KL of each dimension, and the variance of its posterior mean over the data with the
+      threshold of an active unit.
+    - latents/kl_per_dim: a histogram of the former.
+    - latents/elbo_per_step: the ELBO along the steps of an inference that makes some.
+    - posterior_means, at the end of training: points in the projector with labels and, for images, thumbnails.
+
+    Models without z draw nothing.
+
+    Args:
+        every_n_epochs: draw after the validations of every n-th epoch.
+        num_points: points in the projector, at most.
+        time_share: share of the training time that drawing may take; the first and last pictures are always drawn.
+    """
+
+    def __init__(self, every_n_epochs: int = 5, num_points: int = 1000, time_share: float = 0.02) -> None:
+        super().__init__(every_n_epochs, time_share, num_kept=num_points)
+
+    def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+        """See `Pictures.draw`."""
+        results: dict[str, Any] = getattr(pl_module, "results", {})
+        kl, step = results.get("kl_per_dim"), trainer.global_step
+        if not kl or not all(map(math.isfinite, kl)):
+            return
+        writer.add_histogram("latents/kl_per_dim", np.asarray(kl), step)
+        picture = bars(kl, results["variance_per_dim"], results["au_threshold"])
+        writer.add_image("latents/dimensions", picture, step, dataformats="HWC")
+        if "elbo_per_step" in results:
+            writer.add_image("latents/elbo_per_step", curve(results["elbo_per_step"]), step, dataformats="HWC")
+
+    def draw_last(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+        """Puts the posterior means (N, K) of the kept validation data into the projector."""
+        model: Any = pl_module
+        if not model.decoder.latent_dim:
+            return
+        means = torch.cat([model.infer(x).mean for x, _ in self._kept]).float().cpu()
+        labels = [label.tolist() for _, label in self._kept if label is not None]
+        metadata = [label for batch in labels for label in batch]
+        thumbnails = None
+        if hasattr(model.decoder, "image_shape"):
+            thumbnails = torch.cat([x for x, _ in self._kept]).float().cpu().mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        writer.add_embedding(
+            means,
+            metadata=metadata if len(metadata) == len(means) else None,
+            label_img=thumbnails,
+            global_step=trainer.global_step,
+            tag="posterior_means",
+        )
+
+
+def bars(kl: list[float], variance: list[float], threshold: float = 0.01) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture (height, width, 3) of the KL and of the variance of the posterior mean of each latent dimension.
+
+    Example:
+        >>> bars([0.1, 2.0], [0.001, 0.9]).shape
+        (450, 600, 3)
+    """
+    figure = Figure(figsize=(6, 4.5), dpi=100)  # not pyplot, which keeps what is not closed
+    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.11, top=0.94, hspace=0.4)
+    rate, spread = figure.subplots(2, 1)
+    rate.bar(range(len(kl)), kl)
+    rate.set_title("KL to the prior (nats)", fontsize="medium")
+    spread.bar(range(len(variance)), variance, color=["C0" if value > threshold else "C7" for value in variance])
+    spread.axhline(threshold, color="C3", linestyle="--")
+    spread.set_title(f"variance of the posterior mean, active above {threshold:g}", fontsize="medium")
+    spread.set_yscale("log")
+    spread.set_ylim(threshold / 100, max(2.0, *variance))
+    spread.yaxis.set_minor_locator(NullLocator())
+    spread.set_xlabel("latent dimension")
+    for axes in (rate, spread):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return _pixels(figure)
+
+
+def curve(elbo: list[float]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture (height, width, 3) of the ELBO before each step of inference and after the last.
+
+    Example:
+        >>> curve([-90.0, -80.0, -79.0]).shape
+        (300, 600, 3)
+    """
+    figure = Figure(figsize=(6, 3), dpi=100)
+    figure.subplots_adjust(left=0.14, right=0.98, bottom=0.16, top=0.9)
+    axes = figure.subplots()
+    axes.plot(range(len(elbo)), elbo, marker=".")
+    axes.set_title("ELBO along the steps of inference (nats)", fontsize="medium")
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return _pixels(figure)
+
+
+def _pixels(figure: Figure) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

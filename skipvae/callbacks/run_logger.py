@@ -1,0 +1,135 @@
+"""Where a run goes, and what TensorBoard shows of its settings."""
+
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from os.path import relpath
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric.loggers.logger import rank_zero_experiment
+from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning import LightningModule
+from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # the package's api module needs TensorFlow
+from torch.utils.tensorboard import SummaryWriter
+
+Scalar = bool | int | float | str
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard logs in `save_dir/name/version_N`, with an hparams tab that compares runs.
+
+    The tab lists the settings of a run beside the latest value of everything it logged. Settings are what is passed
+    to `log_hyperparams` before the run starts, else the description of the model. They are written without a list of
+    columns: TensorBoard then finds the columns in all runs, while the list of one run would hide what others have.
+
+    Args:
+        save_dir: folder of all runs.
+        name: folder of the runs that belong together.
+        version: a number, or the name of the run's folder; the next free number when not given.
+        **kwargs: as for `TensorBoardLogger`.
+
+    Raises:
+        ValueError: if name or version lead out of the folder.
+
+    Example:
+        >>> RunLogger("lightning_logs", name="digits", version=3).log_dir
+        'lightning_logs/digits/version_3'
+    """
+
+    def __init__(
+        self,
+        save_dir: str | Path = "lightning_logs",
+        name: str = "",
+        version: int | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for part in (name, str(version)):
+            if os.path.isabs(part) or ".." in Path(os.path.expandvars(part)).parts:
+                raise ValueError(
+                    f"the run {part!r} would lie outside of {save_dir}: give it a name without .. and root"
+                )
+        super().__init__(save_dir, name=name, version=version, default_hp_metric=False, **kwargs)
+        self._with_hyperparams = False
+        self._numbered = version is None
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> SummaryWriter:
+        """The writer; it makes the folder of the run, and two runs that start together never share one."""
+        while self._numbered and "://" not in self.root_dir:
+            try:
+                os.makedirs(self.log_dir)
+                self._numbered = False
+            except FileExistsError:
+                self._version = int(self.version) + 1
+        writer: SummaryWriter = super().experiment
+        return writer
+
+    @rank_zero_only
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
+    ) -> None:
+        """Writes the settings of the run, nested as in a config; only the first call counts, as TensorBoard has it.
+
+        Args:
+            params: settings; see `flatten`.
+            metrics: values to log along with them.
+            step: step of these values.
+        """
+        flat = flatten(vars(params) if isinstance(params, Namespace) else params)
+        self.hparams = {**flat, **self.hparams}
+        if flat and not self._with_hyperparams:
+            self._with_hyperparams = True
+            # The id keeps runs with equal settings apart, which would be averaged otherwise.
+            summary = hparams_pb(flat, trial_id=relpath(self.log_dir, self.save_dir))
+            self.experiment._get_file_writer().add_summary(summary)
+        if metrics:
+            self.log_metrics(metrics, step)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Writes scalars; not the epoch that Lightning adds to each, which would be the first thing on every page."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+
+    @rank_zero_only
+    def log_graph(self, model: LightningModule, input_array: Any = None) -> None:  # type: ignore[override]
+        """Called when a run starts; describes the model if nothing has described the run by then."""
+        described = self._with_hyperparams or Path(self.log_dir, self.NAME_HPARAMS_FILE).exists()
+        if not described and hasattr(model, "spec"):
+            self.log_hyperparams({"model": model.spec})
+        super().log_graph(model, input_array)
+
+
+def flatten(config: dict[str, Any]) -> dict[str, Scalar]:
+    """The values of a nested configuration, under the names by which the command line knows them.
+
+    A class stands under its own name, without its module; None is left out, and lists of values are written as text.
+
+    Example:
+        >>> arguments = {"skip": True, "image_shape": [1, 28, 28]}
+        >>> decoder = {"class_path": "skipvae.decoders.MLPDecoder", "init_args": arguments}
+        >>> flatten({"model": {"decoder": decoder}, "seed_everything": 1, "ckpt_path": None})
+        {'model.decoder': 'MLPDecoder', 'model.decoder.skip': True, 'model.decoder.image_shape': '[1, 28, 28]',
+         'seed_everything': 1}
+    """
+    flat: dict[str, Scalar] = {}
+    _flatten(config, "", flat)
+    return flat
+
+
+def _flatten(value: Any, key: str, flat: dict[str, Scalar]) -> None:
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if isinstance(value, dict) and isinstance(value.get("class_path"), str):
+        flat[key] = value["class_path"].rpartition(".")[-1]
+        value = value.get("init_args") or {}
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _flatten(item, f"{key}.{name}" if key else str(name), flat)
+    elif isinstance(value, list) and any(isinstance(item, (dict, Namespace)) for item in value):
+        for index, item in enumerate(value):
+            _flatten(item, f"{key}.{index}", flat)
+    elif value is not None:
+        flat[key] = value if isinstance(value, (bool, int, float, str)) else str(value)

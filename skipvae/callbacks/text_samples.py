@@ -1,0 +1,72 @@
+"""Sentences in TensorBoard's text tab: samples, reconstructions, interpolations."""
+
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+
+from skipvae.callbacks.drawing import Pictures, _draws
+from skipvae.text.codec import Sentences
+from skipvae.text.tokens import pad_sentences
+
+
+class TextSamples(Pictures):
+    """What a text model writes.
+
+    - text/samples: sentences drawn from the model, for the same z each time.
+    - text/reconstructions: validation sentences, each above the likeliest next words from its posterior mean.
+    - text/interpolations: the way between two validation sentences.
+
+    Models of other data than text write nothing, and models without z only samples.
+
+    Args:
+        every_n_epochs: write after the validations of every n-th epoch.
+        num_sentences: how many samples, reconstructions and steps of the way.
+        max_length: words of a generated sentence at most.
+        time_share: share of the training time that this may take; the first and last texts are always written.
+    """
+
+    def __init__(
+        self, every_n_epochs: int = 5, num_sentences: int = 8, max_length: int = 60, time_share: float = 0.02
+    ) -> None:
+        super().__init__(every_n_epochs, time_share, num_kept=num_sentences)
+        self.num_sentences, self.max_length = num_sentences, max_length
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Keeps the first sentence of each of the first batches: those of one batch are equally long."""
+        if not _draws(trainer) or not _is_text(pl_module):
+            return
+        if batch_idx == 0:
+            self._kept = []
+        if len(self._kept) < self.num_kept:
+            self._kept.append((batch[0][:1], None))
+
+    def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+        """See `Pictures.draw`."""
+        model: Any = pl_module
+        sentences = Sentences.of(model)
+        options = {"max_length": self.max_length}
+        texts = {
+            "samples": "\n".join(
+                f"- {_plain(s)}" for s in sentences.decode(model.sample(self.num_sentences, **options))
+            )
+        }
+        if model.decoder.latent_dim:
+            x = pad_sentences([x for x, _ in self._kept])
+            pairs = zip(sentences.decode(x), sentences.decode(model.reconstruct(x, **options)), strict=True)
+            rows = [f"| {_plain(given)} | {_plain(made)} |" for given, made in pairs]
+            texts["reconstructions"] = "\n".join(["| sentence | reconstruction |", "|---|---|", *rows])
+            way = model.interpolate(x[:1], x[-1:], self.num_sentences, **options)[0]
+            texts["interpolations"] = "\n".join(f"1. {_plain(sentence)}" for sentence in sentences.decode(way))
+        for name, text in texts.items():
+            writer.add_text(f"text/{name}", text, trainer.global_step)
+
+
+def _is_text(model: Any) -> bool:
+    return hasattr(model.decoder, "vocab_size") and model.vocabulary is not None
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown and HTML leave as it is."""
+    return "".join(f"&#{ord(letter)};" if letter in "<>&|*_`#[]\\\\~" else letter for letter in text) or "(empty)"

@@ -1,0 +1,1 @@
+"""Layers that networks share, and what training and evaluation do to them."""

@@ -1,0 +1,1 @@
+"""The bounds that are maximised, and their terms."""

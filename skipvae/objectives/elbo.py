@@ -1,0 +1,92 @@
+"""The evidence lower bound, its terms, and the importance-weighted likelihood; nats per example throughout."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from skipvae.decoders.base import Decoder
+from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
+
+
+class Elbo(NamedTuple):
+    """The terms of the bound for each example, in nats; minus the distortion, and the rate by dimension."""
+
+    reconstruction: Tensor
+    """E_q[log p(x|z)] by one sample, (B,)."""
+    kl_per_dim: Tensor
+    """KL(q(z_k|x) || p(z_k)), (B, K)."""
+
+    @property
+    def kl(self) -> Tensor:
+        """KL(q(z|x) || p(z)), (B,)."""
+        return self.kl_per_dim.sum(-1)
+
+    @property
+    def elbo(self) -> Tensor:
+        """E_q[log p(x|z)] - KL(q(z|x) || p(z)), (B,), whatever weight training gives to the KL."""
+        return self.reconstruction - self.kl
+
+
+def elbo(decoder: Decoder, x: Tensor, posterior: DiagonalGaussian, noise: Tensor | None = None) -> Elbo:
+    """ELBO(x) = E_q[log p(x|z)] - KL(q(z|x) || p(z)) (Kingma & Welling 2014, eq. 3).
+
+    Args:
+        decoder: log p(x|z).
+        x: (B, ...).
+        posterior: q(z|x), parameters (B, K).
+        noise: (B, K) standard normal numbers for the one sample of z; drawn here when not given.
+    """
+    return Elbo(decoder(x, posterior.rsample(noise)), posterior.kl())
+
+
+def training_loss(terms: Elbo, beta: float | Tensor = 1.0, free_bits: float = 0.0) -> Tensor:
+    """Minus the batch mean of the ELBO, with a weighted KL and, if asked for, free bits; a scalar in nats per example.
+
+    Args:
+        terms: the ELBO of each example.
+        beta: weight of the KL.
+        free_bits: nats that each latent dimension may spend, on the average of the batch, before its KL costs
+            anything (Kingma et al. 2016, eq. 15); 0 switches it off.
+    """
+    rate = terms.kl_per_dim.mean(0)  # (K,)
+    if free_bits > 0:
+        rate = rate.clamp(min=free_bits)
+    return beta * rate.sum() - terms.reconstruction.mean()
+
+
+def importance_weighted_log_likelihood(
+    decoder: Decoder, x: Tensor, posterior: DiagonalGaussian, num_samples: int, chunk_size: int = 1024
+) -> Tensor:
+    """log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x), z_s ~ q(z|x): a lower bound of log p(x) that rises with S.
+
+    Source: Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519), eq. 8.
+
+    Args:
+        decoder: log p(x|z).
+        x: (B, ...).
+        posterior: q(z|x), parameters (B, K).
+        num_samples: S.
+        chunk_size: about how many rows (example times sample) the decoder sees at once, which bounds the memory.
+
+    Returns:
+        (B,) float64.
+    """
+    if num_samples < 1:
+        raise ValueError(f"the importance-weighted bound needs at least one sample, not {num_samples}")
+    bound = []
+    for rows in torch.split(torch.arange(len(x), device=x.device), chunk_size):
+        q = DiagonalGaussian(posterior.mean[rows], posterior.logvar[rows])
+        log_weights = []
+        remaining = num_samples
+        while remaining:
+            samples = min(remaining, max(1, chunk_size // len(rows)))
+            repeated = q.repeat(samples)
+            z = repeated.rsample()  # (samples * B, K)
+            log_weight = standard_normal_log_prob(z) - repeated.log_prob(z)
+            log_weight = log_weight + decoder(x[rows].repeat(samples, *[1] * (x.dim() - 1)), z)
+            log_weights.append(log_weight.double().view(samples, -1))
+            remaining -= samples
+        bound.append(torch.cat(log_weights).logsumexp(0) - math.log(num_samples))
+    return torch.cat(bound)

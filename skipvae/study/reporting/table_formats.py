@@ -1,0 +1,118 @@
+"""A study's table for the terminal, Markdown, LaTeX and other programs."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+
+import rich.table
+from rich import box
+from rich.text import Text
+
+from skipvae.metrics.registry import Metric
+from skipvae.study.reporting.table import SIGNIFICANCE, Cell, Row, Table
+
+
+def header(table: Table) -> list[str]:
+    """The titles of all columns."""
+    return [*table.quantities, "model", *(metric.title for metric in table.metrics)]
+
+
+def labels(table: Table, row: Row) -> list[str]:
+    """What stands left of the numbers: the varied quantities, `all` where one does not apply, and the model."""
+    return [*(str(row.varied.get(name, "all")) for name in table.quantities), row.model]
+
+
+def _numbers(table: Table, row: Row, show: Callable[[Cell, Metric], str]) -> list[str]:
+    return [show(row.cells[m.key], m) if m.key in row.cells else "" for m in table.metrics]
+
+
+def caption(table: Table) -> str:
+    """How to read the table."""
+    unit = "nats per example"
+    if all(metric.of_labels for metric in table.metrics):
+        unit = "labels predicted from the posterior means, and k-means clusters of them"
+    parts = [f"Test split, {unit}; ± is the {table.spread}"]
+    if any("≤" in metric.title for metric in table.metrics):
+        parts.append("MI can be at most ln of the number of test examples")
+    if any("kl" not in row.cells for row in table.rows):
+        parts.append("without z the ELBO is the log-likelihood itself")
+    if any(row.cells[m.key].best for row in table.rows for m in table.metrics if m.key in row.cells):
+        parts.append(f"marked where the best exceeds the noise of the seeds (Welch's t test, {SIGNIFICANCE:.0%})")
+    return "; ".join(parts) + "."
+
+
+def terminal(table: Table, title: str) -> rich.table.Table:
+    """For the terminal."""
+    found = rich.table.Table(
+        title=title,
+        title_justify="left",
+        caption=caption(table),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for index, column in enumerate(header(table)):
+        found.add_column(column, justify="left" if index <= len(table.quantities) else "right")
+    previous = None
+    for row in table.rows:
+        if previous is not None and table.quantities and previous.varied != row.varied:
+            found.add_section()
+        previous = row
+        numbers = [
+            Text(row.cells[m.key].text(m.digits), style="bold green" if row.cells[m.key].best else "", no_wrap=True)
+            if m.key in row.cells
+            else Text()
+            for m in table.metrics
+        ]
+        found.add_row(*labels(table, row), *numbers)
+    return found
+
+
+def markdown(table: Table) -> str:
+    """For Markdown."""
+
+    def show(cell: Cell, metric: Metric) -> str:
+        text = cell.text(metric.digits)
+        return f"**{text}**" if cell.best else text
+
+    rule = ["---" for _ in table.quantities] + ["---"] + ["---:" for _ in table.metrics]
+    lines = [header(table), rule, *([*labels(table, row), *_numbers(table, row, show)] for row in table.rows)]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def latex(table: Table) -> str:
+    """For LaTeX, with the package booktabs."""
+
+    def show(cell: Cell, metric: Metric) -> str:
+        text = cell.text(metric.digits, r" \pm ")
+        return rf"$\mathbf{{{text}}}$" if cell.best else f"${text}$"
+
+    lines = [rf"\begin{{tabular}}{{{'l' * (len(table.quantities) + 1)}{'r' * len(table.metrics)}}}", r"\toprule"]
+    lines += [" & ".join(map(_escaped, header(table))) + r" \\", r"\midrule"]
+    previous = None
+    for row in table.rows:
+        if previous is not None and table.quantities and previous.varied != row.varied:
+            lines.append(r"\addlinespace")
+        previous = row
+        lines.append(" & ".join([*map(_escaped, labels(table, row)), *_numbers(table, row, show)]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([&%$#_{}])", r"\\\1", text).replace("≤", r"$\le$")
+
+
+def comma_separated(table: Table) -> str:
+    """For other programs: mean, standard deviation over seeds, standard error over examples, and number of seeds."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    parts = ("mean", "sd", "stderr", "seeds")
+    writer.writerow([*table.quantities, "model", *(f"{m.key}_{part}" for m in table.metrics for part in parts)])
+    for row in table.rows:
+        numbers: list[object] = []
+        for metric in table.metrics:
+            cell = row.cells.get(metric.key)
+            numbers += ["", "", "", 0] if cell is None else [cell.mean, cell.deviation, cell.stderr, len(cell.values)]
+        writer.writerow([*(row.varied.get(name, "") for name in table.quantities), row.model, *numbers])
+    return output.getvalue()

@@ -1,0 +1,1 @@
+"""Token ids, and the codec between sentences and ids."""

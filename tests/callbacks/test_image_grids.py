@@ -1,0 +1,88 @@
+"""The grids that TensorBoard gets."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from skipvae.callbacks import ImageGrids
+from skipvae.callbacks.image_grids import _grid
+from tests.callbacks.tiny import LATENT_DIM, make_loader, make_model, make_trainer, read_events
+
+CELL = 4 + 1  # an image of 4 pixels and the line beside it
+
+
+def train(folder: Path, model: Any, epochs: int = 2) -> None:
+    callback = ImageGrids(every_n_epochs=1, num_images=5, time_share=1e9)
+    make_trainer(folder, callback, max_epochs=epochs).fit(model, make_loader(), make_loader(8))
+
+
+def pictures(events: EventAccumulator, tag: str) -> list[np.ndarray[Any, Any]]:
+    return [np.asarray(Image.open(io.BytesIO(event.encoded_image_string))) for event in events.Images(tag)]
+
+
+def test_grids_have_their_rows_and_columns(tmp_path: Path) -> None:
+    model = make_model()
+    train(tmp_path, model)
+    found = read_events(tmp_path / "run/version_0")
+    rows = {"reconstructions": 2, "samples": 2, "traversals": LATENT_DIM}
+    assert sorted(found.Tags()["images"]) == sorted(f"images/{name}" for name in rows)
+    for name, count in rows.items():
+        drawn = pictures(found, f"images/{name}")
+        assert [picture.shape for picture in drawn] == [(count * CELL + 1, 5 * CELL + 1, 3)] * 2
+    inputs = pictures(found, "images/reconstructions")[0][:CELL, :, 0]
+    x = make_loader(8).dataset[0][0][0]
+    assert np.array_equal(inputs[1:, 1:CELL], 255 * x.numpy().astype(np.uint8))
+
+
+def test_prior_samples_show_the_same_z_each_time(tmp_path: Path) -> None:
+    model = make_model(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+    train(tmp_path, model)
+    first, second = pictures(read_events(tmp_path / "run/version_0"), "images/samples")
+    assert np.array_equal(first, second)
+
+
+def test_traversals_put_the_dimension_with_the_largest_kl_on_top() -> None:
+    model = make_model().eval()
+    model.results = {"kl_per_dim": [0.0, 2.0, 1.0]}
+    x = make_loader().dataset[:1][0]
+    callback = ImageGrids(num_images=5)
+    with torch.no_grad():
+        drawn = callback._traversals(model, x).view(LATENT_DIM, 5, -1)
+        z = model.infer(x).mean.repeat(5, 1)
+        for row, dimension in enumerate([1, 2, 0]):
+            moved = z.clone()
+            moved[:, dimension] = torch.linspace(-3, 3, 5)
+            torch.testing.assert_close(drawn[row], model.decoder.preview(moved).flatten(1))
+
+
+def test_models_of_other_data_draw_nothing(tmp_path: Path) -> None:
+    model = make_model()
+    del model.decoder.image_shape
+    model.decoder.log_prob = lambda x, z: -(z.sum(1) ** 2)  # no likelihood of images either
+    train(tmp_path, model)
+    assert read_events(tmp_path / "run/version_0").Tags()["images"] == []
+
+
+def test_models_without_z_draw_samples_only(tmp_path: Path) -> None:
+    model = make_model()
+    model.decoder.latent_dim = 0
+    model.sample = lambda n: torch.full((n, 1, 4, 4), 0.5)
+    written: dict[str, Any] = {}
+
+    class Writer:
+        def add_image(self, tag: str, image: torch.Tensor, step: int) -> None:
+            written[tag] = image
+
+    ImageGrids(num_images=5).draw(make_trainer(tmp_path), model, Writer())
+    assert list(written) == ["images/samples"]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_any_number_of_channels(channels: int) -> None:
+    assert _grid(torch.rand(6, channels, 4, 4), num_columns=3).shape == (3, 2 * CELL + 1, 3 * CELL + 1)
