@@ -1,31 +1,37 @@
-# make quickstart   set up, train a VAE and a SKIP-VAE on real digits, compare them
-# make quickstart-text   the same for text: a language model, a VAE and a SKIP-VAE
-# make test         set up, run the whole test suite
-# make faults       kills, full disks, hostile files, several processes: what docs/promises.md promises, 13 minutes
-# make check        linter, formatter and type checker
-
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 
-.PHONY: quickstart quickstart-text test faults check clean
+.DEFAULT_GOAL := help
+.PHONY: help quickstart quickstart-text test faults check format coverage clean
 
-quickstart: $(VENV)/.installed
+help: ## this list
+	@awk -F ':.* ## ' '/^[a-z-]+:.* ## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+quickstart: $(VENV)/.installed ## set up, train a VAE and a SKIP-VAE on real digits, compare them
 	$(BIN)/skipvae study run configs/quickstart/images.yaml
 
-quickstart-text: $(VENV)/.installed
+quickstart-text: $(VENV)/.installed ## the same for text: a language model, a VAE and a SKIP-VAE
 	$(BIN)/skipvae study run configs/quickstart/text.yaml --jobs 2
 
-test: $(VENV)/.installed
+test: $(VENV)/.installed ## set up, run the test suite
 	$(BIN)/python -m pytest
 
-faults: $(VENV)/.installed
+faults: $(VENV)/.installed ## tests of kills, full disks, hostile files, several processes: 13 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -m "faults or not faults"
 
-check: $(VENV)/.installed
+check: $(VENV)/.installed ## linter, formatter check, type checker, import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.installed ## format the code, fix what the linter can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+coverage: $(VENV)/.installed ## run the test suite, list the lines that no test runs
+	$(BIN)/python -m pytest --cov --cov-report=term
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skipvae needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -34,5 +40,5 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --editable '.[dev]'
 	touch $@
 
-clean:
+clean: ## remove the virtual environment
 	rm -rf $(VENV)
