@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skipvae.callbacks import diagnosis
+from skipvae.callbacks import verdict
 
 
 def results(
@@ -118,7 +118,7 @@ NOTHING = "the encoder puts nothing into z (MI 0.01 ± 0.02)"
     ],
 )
 def test_each_case_is_worded(found: dict[str, Any], tried: dict[str, bool], line: str) -> None:
-    assert diagnosis(found, **({"skip": False} | tried)) == line
+    assert verdict(found, **({"skip": False} | tried)) == line
 
 
 @given(
@@ -129,7 +129,7 @@ def test_each_case_is_worded(found: dict[str, Any], tried: dict[str, bool], line
     skip=st.booleans(),
 )
 def test_always_one_line(active: int, kl: float, mi: float, change: float | None, skip: bool) -> None:
-    line = diagnosis(results(active, 50, kl, mi, change), skip)
+    line = verdict(results(active, 50, kl, mi, change), skip)
     assert "\n" not in line
     assert ("full collapse:" in line) == (change is not None and change <= 0.1 and mi <= 0.1)
     assert ("ignores z" in line) == (change is not None and change <= 0.1)

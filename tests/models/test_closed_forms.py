@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from skipvae import VAE, DiagonalGaussian
-from skipvae.callbacks import diagnosis
+from skipvae.callbacks import verdict
 from tests.linear_gaussian import LinearGaussianDecoder, LinearGaussianEncoder
 
 
@@ -116,7 +116,7 @@ def sides(encoder_kind, listens: bool, sizes=(100,) * 30) -> dict:
 )
 def test_each_side_is_measured(encoder_kind, listens, words):
     found, decoder = sides(encoder_kind, listens), LinearGaussianDecoder()
-    assert words in diagnosis(found, skip=False)
+    assert words in verdict(found, skip=False)
     # of its own z, x is |noise|^2 / 2 s^2 away; of one drawn without it, also |W (z - z')|^2 / 2 s^2
     gain = 0.0
     if encoder_kind is LinearGaussianEncoder:
