@@ -6,19 +6,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from skipvae.decoders.base import ImageDecoder
+from skipvae.decoders.pixel_by_pixel import PixelByPixelDecoder, check_odd
 from skipvae.decoders.pixelcnn_sampling import sample_pixels
 from skipvae.nn.gated_conv import LAYER_KINDS, GatedLayer, LayerKind, with_maps
-from skipvae.nn.image_checks import image_size
 from skipvae.nn.initialization import he_normal
 from skipvae.nn.masked_conv import HorizontalConv2d, channel_ranks
-from skipvae.skip import LatentMaps
 
 MOST_LAYERS = 10_000
 """Beyond, a description of a model was made to fill the memory."""
 
 
-class GatedPixelCNNDecoder(ImageDecoder):
+class GatedPixelCNNDecoder(PixelByPixelDecoder):
     """p(x|z) = prod_i p(x_i | x_1..x_(i-1), z), pixel by pixel: row by row, left to right, channel by channel.
 
     z becomes `latent_maps` images, each linear in z, which are concatenated to the input of the first layer; with
@@ -60,7 +58,7 @@ class GatedPixelCNNDecoder(ImageDecoder):
     """
 
     layers: nn.ModuleList
-    maps: LatentMaps | None
+    output: HorizontalConv2d
 
     def __init__(
         self,
@@ -73,23 +71,15 @@ class GatedPixelCNNDecoder(ImageDecoder):
         skip: bool = False,
         layer: LayerKind = "shifted_once",
     ) -> None:
-        super().__init__()
-        image_channels, height, width = image_size(image_shape)
-        self.image_shape = (image_channels, height, width)
-        self.latent_dim, self.skip = latent_dim, skip
         widths = _per_layer("channels", channels, num_layers)
         kernel_sizes = _per_layer("kernel_size", kernel_size, num_layers)
-        for size in kernel_sizes:
-            if size < 1 or size % 2 == 0:
-                raise ValueError(f"kernel_size must be odd, so that a pixel is at its middle, not {size}")
-            if size > min(height, width):
-                raise ValueError(f"kernel_size {size} is larger than the {height} x {width} image: take a smaller one")
+        super().__init__(latent_dim, image_shape, num_layers, latent_maps, skip)
+        image_channels, height, width = self.image_shape
+        check_odd("kernel_size", kernel_sizes)
+        if (size := max(kernel_sizes)) > min(height, width):
+            raise ValueError(f"kernel_size {size} is larger than the {height} x {width} image: take a smaller one")
         if min(widths) < image_channels:
             raise ValueError(f"channels must be at least the {image_channels} channels of the image, not {min(widths)}")
-        if latent_dim and latent_maps < 1:
-            raise ValueError("latent_maps must be at least 1: z reaches the decoder through them")
-        if skip and not latent_dim:
-            raise ValueError("skip=True needs latent_dim >= 1: without z there is nothing to skip")
         if layer not in LAYER_KINDS:
             raise ValueError(f"layer is {layer!r}: choose from {', '.join(LAYER_KINDS)}")
         if layer != "shifted_once" and image_channels > 1:
@@ -97,15 +87,11 @@ class GatedPixelCNNDecoder(ImageDecoder):
                 f"layer={layer} is of images of one channel, not {image_channels}: take layer=shifted_once"
             )
 
-        self.latent_maps = latent_maps if latent_dim else 0
-        skip_maps = self.latent_maps if skip else 0
-        num_inputs = num_layers + 1 if skip else 1  # where z enters: the layers and the output, or the first layer
-        self.maps = LatentMaps(latent_dim, latent_maps * num_inputs, height, width) if latent_dim else None
         self.layers = nn.ModuleList(
             GatedLayer(
                 n_in,
                 n_out,
-                num_maps=skip_maps if i else self.latent_maps,
+                num_maps=self.skip_maps if i else self.latent_maps,
                 kernel_size=size,
                 image_channels=image_channels,
                 first=i == 0,
@@ -115,56 +101,21 @@ class GatedPixelCNNDecoder(ImageDecoder):
                 zip(pairwise([image_channels, *widths]), kernel_sizes, strict=True)
             )
         )
-        ranks = torch.cat([channel_ranks(widths[-1], image_channels), torch.zeros(skip_maps, dtype=torch.int64)])
+        ranks = torch.cat([channel_ranks(widths[-1], image_channels), torch.zeros(self.skip_maps, dtype=torch.int64)])
         self.output = HorizontalConv2d(ranks, torch.arange(image_channels))
         he_normal(self)
 
-    def layer_maps(self, z: Tensor | None) -> list[Tensor | None]:
-        """What z (B, K) adds to the input of each layer and of the output: (B, latent_maps, H, W) or None."""
-        if self.maps is None:
-            return [None] * (len(self.layers) + 1)
-        assert z is not None
-        maps = self.maps(z).split(self.latent_maps, dim=1)
-        return [*maps, *[None] * (len(self.layers) + 1 - len(maps))]
-
     def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
         """The log-odds of each pixel given those before it, (B, C, H, W)."""
-        *maps, output_maps = self.layer_maps(z)
+        *maps, output_maps = self.latent_images(z)
         v = h = x
         for layer, layer_maps in zip(self.layers, maps, strict=True):
             v, h = layer(v, h, layer_maps)
         return self.output(with_maps(h, output_maps))  # type: ignore[no-any-return]
 
-    def sample(
-        self,
-        z: Tensor | None = None,
-        *,
-        num_samples: int = 1,
-        generator: torch.Generator | None = None,
-        progress: bool = False,
-        **options: object,
-    ) -> Tensor:
-        """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W) in {0, 1}.
-
-        The caches take about 1 MB for each image of the paper's size: draw very many in several batches.
-
-        Args:
-            z: (B, K), or None if the model has no latent variables.
-            num_samples: B where there is no z.
-            generator: source of the noise, on the device of the model; the same seed gives the same images.
-            progress: whether to show a bar.
-            **options: ignored; for other decoders.
-        """
-        like = self.output.weight
-        batch = num_samples if z is None else len(z)
-        noise = torch.rand(batch, *self.image_shape, generator=generator, dtype=like.dtype, device=like.device)
-        with torch.inference_mode(), torch.autocast(like.device.type, enabled=False):
-            images = sample_pixels(self.layers, self.output, self.layer_maps(z), noise, progress)  # type: ignore[arg-type]
-        return images.clone()  # which, unlike a tensor made in inference mode, can be trained on
-
-    def preview(self, z: Tensor) -> Tensor:
-        """A sample, the same at every call."""
-        return self.sample(z, generator=torch.Generator(self.output.weight.device).manual_seed(0))
+    def draw(self, latent_images: list[Tensor | None], noise: Tensor, progress: bool) -> Tensor:
+        """See `PixelByPixelDecoder.draw`."""
+        return sample_pixels(self.layers, self.output, latent_images, noise, progress)  # type: ignore[arg-type]
 
 
 def _per_layer(name: str, value: int | list[int], num_layers: int) -> list[int]:

@@ -6,12 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skipvae.decoders.base import ImageDecoder
+from skipvae.decoders.pixel_by_pixel import PixelByPixelDecoder, check_odd
 from skipvae.decoders.residual_sampling import sample_pixels
 from skipvae.nn.gated_conv import with_maps
-from skipvae.nn.image_checks import image_size
 from skipvae.nn.initialization import he_normal_fan_out, xavier_uniform
-from skipvae.skip import LatentMaps
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -75,7 +73,7 @@ class Bottleneck(nn.Module):
         return F.elu(self.norm3(self.expand(h)) + x)
 
 
-class ResidualPixelCNNDecoder(ImageDecoder):
+class ResidualPixelCNNDecoder(PixelByPixelDecoder):
     """p(x|z) = prod_i p(x_i | x_1..x_(i-1), z), pixel by pixel, by N blocks of masked convolutions with batch norm.
 
         y_1 = ELU(norm(masked([x, maps(z)]))),   y_n = block_n(u_n [, maps_n(z)])
@@ -114,52 +112,30 @@ class ResidualPixelCNNDecoder(ImageDecoder):
         latent_maps: int = 4,
         skip: bool = False,
     ) -> None:
-        super().__init__()
-        self.image_shape = image_size(image_shape)
-        image_channels, height, width = self.image_shape
-        even = [size for size in kernel_sizes if size < 1 or size % 2 == 0]
-        if even:
-            raise ValueError(f"kernel_sizes must be odd, so that a pixel is at its middle, not {even[0]}")
+        super().__init__(latent_dim, image_shape, len(kernel_sizes), latent_maps, skip)
+        check_odd("kernel_sizes", kernel_sizes)
         if len(kernel_sizes) < 3:
             raise ValueError(f"kernel_sizes has {len(kernel_sizes)} entries: give at least three, one for each block")
         if channels < 2 or channels % 2:
             raise ValueError(f"channels is {channels}: give an even number, of which the blocks take half")
-        if image_channels != 1:
+        if self.image_shape[0] != 1:
             raise ValueError(
-                f"this decoder is of images of one channel, not {image_channels}: take GatedPixelCNNDecoder"
+                f"this decoder is of images of one channel, not {self.image_shape[0]}: take GatedPixelCNNDecoder"
             )
-        if latent_dim and latent_maps < 1:
-            raise ValueError("latent_maps must be at least 1: z reaches the decoder through them")
-        if skip and not latent_dim:
-            raise ValueError("skip=True needs latent_dim >= 1: without z there is nothing to skip")
-        self.latent_dim, self.skip = latent_dim, skip
-        self.latent_maps = latent_maps if latent_dim else 0
-        skip_maps = self.latent_maps if skip else 0
-        num_inputs = len(kernel_sizes) + 1 if skip else 1  # where z enters: the blocks and the output, or the first
-        self.maps = LatentMaps(latent_dim, latent_maps * num_inputs, height, width) if latent_dim else None
         self.first = MaskedConv2d(1, channels, kernel_sizes[0], num_maps=self.latent_maps, strict=True)
         self.first_norm = nn.BatchNorm2d(channels)
-        self.blocks = nn.ModuleList(Bottleneck(channels, size, skip_maps) for size in kernel_sizes[1:])
+        self.blocks = nn.ModuleList(Bottleneck(channels, size, self.skip_maps) for size in kernel_sizes[1:])
         self.connections = nn.ModuleList(Bottleneck(channels, size) for size in kernel_sizes[1:-1])
         self.head, self.head_norm = nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels)
-        self.output = nn.Conv2d(channels + skip_maps, 1, 1, bias=False)
+        self.output = nn.Conv2d(channels + self.skip_maps, 1, 1, bias=False)
         for part in (self.first, self.blocks, self.connections):
             he_normal_fan_out(part)
         if self.maps is not None:
             xavier_uniform(self.maps)
 
-    def block_maps(self, z: Tensor | None) -> list[Tensor | None]:
-        """The latent maps of z (B, K) at the input of each block and of the output, (B, latent_maps, H, W) or None."""
-        num_inputs = len(self.blocks) + 2
-        if self.maps is None:
-            return [None] * num_inputs
-        assert z is not None
-        maps = self.maps(z).split(self.latent_maps, dim=1)
-        return [*maps, *[None] * (num_inputs - len(maps))]
-
     def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
         """The log-odds of each pixel given those before it, (B, 1, H, W)."""
-        first_maps, *maps, output_maps = self.block_maps(z)
+        first_maps, *maps, output_maps = self.latent_images(z)
         outputs = [F.elu(self.first_norm(self.first(with_maps(x, first_maps))))]  # y_1, y_2, ...
         u = outputs[0]
         for n, (block, block_maps) in enumerate(zip(self.blocks, maps, strict=True), start=2):
@@ -167,31 +143,6 @@ class ResidualPixelCNNDecoder(ImageDecoder):
             u = outputs[-1] if n == 2 else outputs[-1] + self.connections[n - 3](outputs[-3])
         return self.output(with_maps(F.elu(self.head_norm(self.head(u))), output_maps))  # type: ignore[no-any-return]
 
-    def sample(
-        self,
-        z: Tensor | None = None,
-        *,
-        num_samples: int = 1,
-        generator: torch.Generator | None = None,
-        progress: bool = False,
-        **options: object,
-    ) -> Tensor:
-        """x ~ p(x|z), one for each row of z (B, K): (B, 1, H, W) in {0, 1}, by the running statistics of batch norm.
-
-        Args:
-            z: (B, K), or None if the model has no latent variables.
-            num_samples: B where there is no z.
-            generator: source of the noise, on the device of the model; the same seed gives the same images.
-            progress: whether to show a bar.
-            **options: ignored; for other decoders.
-        """
-        like = self.output.weight
-        batch = num_samples if z is None else len(z)
-        noise = torch.rand(batch, *self.image_shape, generator=generator, dtype=like.dtype, device=like.device)
-        with torch.inference_mode(), torch.autocast(like.device.type, enabled=False):
-            images = sample_pixels(self, self.block_maps(z), noise, progress)
-        return images.clone()  # which, unlike a tensor made in inference mode, can be trained on
-
-    def preview(self, z: Tensor) -> Tensor:
-        """A sample, the same at every call."""
-        return self.sample(z, generator=torch.Generator(self.output.weight.device).manual_seed(0))
+    def draw(self, latent_images: list[Tensor | None], noise: Tensor, progress: bool) -> Tensor:
+        """See `PixelByPixelDecoder.draw`; by the running statistics of batch norm."""
+        return sample_pixels(self, latent_images, noise, progress)

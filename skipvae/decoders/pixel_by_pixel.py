@@ -1,0 +1,108 @@
+"""The common part of image decoders that draw one pixel after the other: how z enters, and sampling."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from skipvae.decoders.base import ImageDecoder
+from skipvae.nn.image_checks import image_size
+from skipvae.skip import LatentMaps
+
+
+class PixelByPixelDecoder(ImageDecoder):
+    """p(x|z) = prod_i p(x_i | x_1..x_(i-1), z), by L layers of masked convolutions and an output convolution.
+
+    z becomes `latent_maps` images, each linear in z, at the input of the first layer; with `skip`, further ones,
+    separately learned, at the input of every layer and of the output (Dieng et al. 2019, section 4). A subclass adds
+    `output` and the layers, whose inputs `latent_images` gives, and draws the pixels.
+
+    Args:
+        latent_dim: size K of z, or 0 for a model without z.
+        image_shape: (C, H, W).
+        num_layers: L.
+        latent_maps: images that z becomes wherever it enters.
+        skip: whether z reaches every layer.
+
+    Raises:
+        ValueError: if there is a skip without z, or z has no images.
+    """
+
+    maps: LatentMaps | None
+    output: nn.Conv2d
+
+    def __init__(
+        self, latent_dim: int, image_shape: Sequence[int], num_layers: int, latent_maps: int, skip: bool
+    ) -> None:
+        super().__init__()
+        if latent_dim and latent_maps < 1:
+            raise ValueError("latent_maps must be at least 1: z reaches the decoder through them")
+        if skip and not latent_dim:
+            raise ValueError("skip=True needs latent_dim >= 1: without z there is nothing to skip")
+        self.image_shape = _, height, width = image_size(image_shape)
+        self.latent_dim, self.skip = latent_dim, skip
+        self.latent_maps = latent_maps if latent_dim else 0
+        self.skip_maps = self.latent_maps if skip else 0
+        self.num_inputs = num_layers + 1  # those of the layers and of the output
+        images = latent_maps * (self.num_inputs if skip else 1)
+        self.maps = LatentMaps(latent_dim, images, height, width) if latent_dim else None
+
+    def latent_images(self, z: Tensor | None) -> list[Tensor | None]:
+        """What z (B, K) adds to the input of each layer and of the output: (B, latent_maps, H, W) or None."""
+        if self.maps is None:
+            return [None] * self.num_inputs
+        assert z is not None
+        images = self.maps(z).split(self.latent_maps, dim=1)
+        return [*images, *[None] * (self.num_inputs - len(images))]
+
+    @abstractmethod
+    def draw(self, latent_images: list[Tensor | None], noise: Tensor, progress: bool) -> Tensor:
+        """Images (B, C, H, W) in {0, 1}: a pixel is 1 where its noise is below its probability.
+
+        Called in inference mode.
+
+        Args:
+            latent_images: those at the input of each layer and of the output, (B, latent_maps, H, W) or None.
+            noise: uniform on [0, 1), (B, C, H, W).
+            progress: whether to show a bar.
+        """
+
+    def sample(
+        self,
+        z: Tensor | None = None,
+        *,
+        num_samples: int = 1,
+        generator: torch.Generator | None = None,
+        progress: bool = False,
+        **options: object,
+    ) -> Tensor:
+        """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W) in {0, 1}.
+
+        The caches take about 1 MB for each image of the paper's size: draw very many in several batches. Batch norm,
+        where there is any, takes its running statistics.
+
+        Args:
+            z: (B, K), or None if the model has no latent variables.
+            num_samples: B where there is no z.
+            generator: source of the noise, on the device of the model; the same seed gives the same images.
+            progress: whether to show a bar.
+            **options: ignored; for other decoders.
+        """
+        like = self.output.weight
+        batch = num_samples if z is None else len(z)
+        noise = torch.rand(batch, *self.image_shape, generator=generator, dtype=like.dtype, device=like.device)
+        with torch.inference_mode(), torch.autocast(like.device.type, enabled=False):
+            images = self.draw(self.latent_images(z), noise, progress)
+        return images.clone()  # which, unlike a tensor made in inference mode, can be trained on
+
+    def preview(self, z: Tensor) -> Tensor:
+        """A sample, the same at every call."""
+        return self.sample(z, generator=torch.Generator(self.output.weight.device).manual_seed(0))
+
+
+def check_odd(name: str, kernel_sizes: Iterable[int]) -> None:
+    """Raises a ValueError unless all sizes are odd; `name` is the argument they come from."""
+    for size in kernel_sizes:
+        if size < 1 or size % 2 == 0:
+            raise ValueError(f"{name} must be odd, so that a pixel is at its middle, not {size}")
