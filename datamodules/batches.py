@@ -36,7 +36,8 @@ class ShuffledBatches:
     """Training batches: a new order every epoch, a pure function of (seed, epoch).
 
     The order is cut into global batches of `batch_size` x `world_size` examples, and each process takes its part of
-    each. Examples that do not fill a global batch are left out of that epoch.
+    each. Examples that do not fill a global batch are left out of that epoch, or with `drop_last` off make a last,
+    shorter one, of equally many examples on each process.
 
     Args:
         num_examples: Size of the split.
@@ -45,6 +46,7 @@ class ShuffledBatches:
         rank: This process.
         world_size: Number of processes.
         device: Where the index batches live: that of the data.
+        drop_last: Whether a last, shorter batch is left out.
 
     Raises:
         ValueError: If the split does not fill a single global batch.
@@ -53,6 +55,8 @@ class ShuffledBatches:
         >>> batches = ShuffledBatches(10, batch_size=4, seed=0)
         >>> [len(index) for index in batches]
         [4, 4]
+        >>> [len(index) for index in ShuffledBatches(10, batch_size=4, seed=0, drop_last=False)]
+        [4, 4, 2]
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class ShuffledBatches:
         rank: int = 0,
         world_size: int = 1,
         device: torch.device | str = "cpu",
+        drop_last: bool = True,
     ) -> None:
         if batch_size < 1 or num_examples < batch_size * world_size:
             raise ValueError(
@@ -71,6 +76,8 @@ class ShuffledBatches:
             )
         self.num_examples, self.batch_size, self.seed = num_examples, batch_size, seed
         self.rank, self.world_size, self.device = rank, world_size, device
+        full, rest = divmod(num_examples // world_size, batch_size)  # of each process
+        self.num_used = full * batch_size + (0 if drop_last else rest)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -78,12 +85,12 @@ class ShuffledBatches:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.num_examples // (self.batch_size * self.world_size)
+        return -(-self.num_used // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
         order = permutation(self.num_examples, Stream.SHUFFLE, self.seed, self.epoch, device=self.device)
-        order = order[: len(self) * self.world_size * self.batch_size]
-        return iter(order.view(len(self), self.world_size, self.batch_size)[:, self.rank])
+        steps = order[: self.num_used * self.world_size].split(self.batch_size * self.world_size)
+        return (step.chunk(self.world_size)[self.rank] for step in steps)
 
 
 class SequentialBatches:

@@ -57,6 +57,8 @@ class ImageDataModule(ResumableDataModule):
         binarize: none, static, or dynamic.
         seed: Of the training order and of the training images' binarisation.
         train_size: Train on the first so many examples only (all by default).
+        drop_last: Whether examples that do not fill a training batch are left out of the epoch, others in each; else
+            they make a last, shorter batch (the authors' batches).
 
     Raises:
         ValueError: If an argument is outside its range, or what is loaded cannot be used; says what to do.
@@ -71,6 +73,7 @@ class ImageDataModule(ResumableDataModule):
         binarize: Binarize = "none",
         seed: int = 0,
         train_size: int | None = None,
+        drop_last: bool = True,
     ) -> None:
         super().__init__()
         for name, size in {
@@ -83,7 +86,7 @@ class ImageDataModule(ResumableDataModule):
         if binarize not in ("none", "static", "dynamic"):
             raise ValueError(f"binarize={binarize!r} must be one of none, static, dynamic")
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.binarize, self.seed, self.train_size = binarize, seed, train_size
+        self.binarize, self.seed, self.train_size, self.drop_last = binarize, seed, train_size, drop_last
         self.splits: Splits | None = None
         self.split_facts: dict[str, dict[str, float]] = {}
 
@@ -148,7 +151,7 @@ class ImageDataModule(ResumableDataModule):
 
         if getattr(self.trainer, "overfit_batches", 0):  # Lightning promises the same batches in each epoch then
             return InMemoryLoader(fetch, SequentialBatches(size, self.batch_size, *self._process, device=device))
-        batches = ShuffledBatches(size, self.batch_size, self.seed, *self._process, device=device)
+        batches = ShuffledBatches(size, self.batch_size, self.seed, *self._process, device, self.drop_last)
         return self.from_position(TrainingLoader(fetch, batches))
 
     def val_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from skipvae.models import GenerativeModel
-from skipvae.persistence.checkpoint import check_fits, read_checkpoint
+from skipvae.persistence.checkpoint import SPEC_KEY, check_fits, description, read_checkpoint
 from skipvae.text.codec import check_same_vocabulary, vocabulary_in
 
 
@@ -41,5 +41,6 @@ def initialize(
         of_part = {
             name.removeprefix(f"{part}."): weight for name, weight in weights.items() if name.startswith(f"{part}.")
         }
-        check_fits({"state_dict": of_part}, getattr(model, part), f"the {part} in {path}")
+        described = {"model": description(content, "model", "init_args", part)}
+        check_fits({"state_dict": of_part, SPEC_KEY: described}, getattr(model, part), f"the {part} in {path}")
         getattr(model, part).load_state_dict(of_part)

@@ -68,6 +68,17 @@ def spec_in(content: dict[str, Any], path: object) -> Spec:
     return spec
 
 
+def description(content: dict[str, Any], *keys: str) -> Any:
+    """An entry of what a checkpoint says about its model, such as "model", or "model", "init_args", "encoder".
+
+    None where there is none: a checkpoint may hold anything.
+    """
+    found = content.get(SPEC_KEY)
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
 @contextmanager
 def no_larger_than(weights: dict[str, Tensor], path: object) -> Iterator[None]:
     """Building a model ends as soon as it has far more parameters than a checkpoint: the file chooses its size.
@@ -181,7 +192,7 @@ def check_fits(content: dict[str, Any], model: nn.Module, path: object = "the ch
     for name in wanted | found:
         there, here = found.get(name, "absent"), wanted.get(name, "absent")
         if there != here:
-            saved = content.get(SPEC_KEY, {}).get("model")
+            saved = description(content, "model")
             cause = difference(saved, model.spec) if isinstance(model, Component) and saved else None
             raise ValueError(
                 f"{path} does not fit the model: {f'{cause}, so that ' if cause else ''}{name} is {there} there and "

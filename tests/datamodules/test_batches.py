@@ -34,6 +34,26 @@ def test_training_batches_of_several_processes_are_the_parts_of_global_ones(
     assert seen.max() < num_examples
 
 
+@settings(deadline=None)
+@given(**sizes, epoch=st.integers(0, 3))
+def test_a_last_shorter_training_batch_is_kept_where_it_is_asked_for(num_examples, batch_size, world_size, epoch):
+    if num_examples < batch_size * world_size:
+        return
+    arguments = [(num_examples, batch_size, 1, rank, world_size) for rank in range(world_size)]
+    ranks = [ShuffledBatches(*of_rank, drop_last=False) for of_rank in arguments]
+    full = ShuffledBatches(*arguments[0])
+    for batches in [*ranks, full]:
+        batches.set_epoch(epoch)
+    steps = list(zip(*ranks, strict=True))  # the parts of the processes, equally many
+    assert [len(part) for part in steps[0]] == [batch_size] * world_size
+    assert all(len({len(part) for part in step}) == 1 for step in steps)
+    assert [step[0].tolist() for step in steps][: len(full)] == [index.tolist() for index in full]
+    assert len(steps) - len(full) in (0, 1)
+    assert {len(batches) for batches in ranks} == {len(steps)}
+    seen = torch.cat([part for step in steps for part in step])
+    assert len(seen.unique()) == len(seen) == num_examples - num_examples % world_size
+
+
 def test_every_epoch_and_seed_has_its_own_order():
     batches = ShuffledBatches(100, 100, seed=0)
     first = next(iter(batches))

@@ -48,6 +48,12 @@ def test_batches_have_the_promised_shapes_and_types():
     assert (len(data.train_dataloader()), len(data.val_dataloader()), len(data.test_dataloader())) == (5, 3, 3)
 
 
+def test_the_last_shorter_training_batch_is_kept_where_it_is_asked_for():
+    for drop_last, expected in ((True, [9] * 4), (False, [9] * 4 + [4])):
+        data = ready(batch_size=9, drop_last=drop_last)
+        assert [len(label) for _, label in data.train_dataloader()] == expected
+
+
 def test_predict_batches_carry_the_row_of_the_test_split():
     data = ready()
     images, labels, ids = map(torch.cat, zip(*data.predict_dataloader(), strict=True))
