@@ -89,7 +89,7 @@ class ShuffledBatches:
 
     def __iter__(self) -> Iterator[Tensor]:
         order = permutation(self.num_examples, Stream.SHUFFLE, self.seed, self.epoch, device=self.device)
-        steps = order[: self.num_used * self.world_size].split(self.batch_size * self.world_size)
+        steps = torch.split(order[: self.num_used * self.world_size], self.batch_size * self.world_size)
         return (step.chunk(self.world_size)[self.rank] for step in steps)
 
 

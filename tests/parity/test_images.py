@@ -81,12 +81,13 @@ def test_pixelcnn(name: str) -> None:
 def test_cached_sampling_of_the_pixelcnn_is_that_of_one_pass_for_each_pixel(name: str) -> None:
     arrays = Arrays(name)
     decoder, z = pixelcnn(arrays), arrays["z"][:2] if "z" in arrays else None
-    noise = torch.rand(2, *decoder.image_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    batch = 2 if z is None else len(z)
+    noise = torch.rand(batch, *decoder.image_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     x = torch.zeros_like(noise)
     for i, j in torch.cartesian_prod(*map(torch.arange, decoder.image_shape[1:])).tolist():
         probability = decoder.logits(x, z)[:, :, i, j].sigmoid()
         x[:, :, i, j] = (noise[:, :, i, j] < probability).double()
-    assert torch.equal(decoder.sample(z, num_samples=2, generator=torch.Generator().manual_seed(1)), x)
+    assert torch.equal(decoder.sample(z, num_samples=batch, generator=torch.Generator().manual_seed(1)), x)
 
 
 FIELDS = {
