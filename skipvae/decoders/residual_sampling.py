@@ -5,15 +5,26 @@ once, at this pixel only: what a masked convolution sees of the earlier ones is 
 statistics is a factor and a shift.
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-if TYPE_CHECKING:
-    from skipvae.decoders.residual_pixelcnn import Bottleneck, MaskedConv2d, ResidualPixelCNNDecoder
+from skipvae.nn.residual_conv import Bottleneck, MaskedConv2d
+
+
+class Networks(Protocol):
+    """The networks of a `ResidualPixelCNNDecoder`."""
+
+    first: MaskedConv2d
+    first_norm: nn.BatchNorm2d
+    blocks: nn.ModuleList
+    connections: nn.ModuleList
+    head: nn.Conv2d
+    head_norm: nn.BatchNorm2d
+    output: nn.Conv2d
 
 
 class _Norm:
@@ -32,7 +43,7 @@ class _Norm:
 class _Masked:
     """A masked convolution of `channels` inputs at one pixel, which remembers the pixels before."""
 
-    def __init__(self, convolution: "MaskedConv2d", channels: int, batch: int, height: int, width: int) -> None:
+    def __init__(self, convolution: MaskedConv2d, channels: int, batch: int, height: int, width: int) -> None:
         self.reach = reach = convolution.kernel_size[0] // 2
         weight = convolution.masked_weight[:, :channels, : reach + 1]  # the rows below are masked
         self.weight = weight.permute(2, 3, 1, 0).flatten(0, 2)  # (rows * columns * channels, out_channels)
@@ -56,7 +67,7 @@ def _as_matrix(convolution: nn.Conv2d) -> Tensor:
 class _Bottleneck:
     """A block at one pixel."""
 
-    def __init__(self, block: "Bottleneck", batch: int, height: int, width: int) -> None:
+    def __init__(self, block: Bottleneck, batch: int, height: int, width: int) -> None:
         self.norms = [_Norm(norm) for norm in (block.norm1, block.norm2, block.norm3)]
         self.reduce, self.expand = _as_matrix(block.reduce), _as_matrix(block.expand)
         self.masked = _Masked(block.masked, block.masked.in_channels, batch, height, width)
@@ -72,13 +83,11 @@ def _with(x: Tensor, maps: Tensor | None, i: int, j: int) -> Tensor:
     return x if maps is None else torch.cat([x, maps[:, :, i, j]], 1)
 
 
-def sample_pixels(
-    decoder: "ResidualPixelCNNDecoder", maps: list[Tensor | None], noise: Tensor, progress: bool = False
-) -> Tensor:
+def sample_pixels(decoder: Networks, maps: list[Tensor | None], noise: Tensor, progress: bool = False) -> Tensor:
     """Draws images: a pixel is 1 where its noise is below its probability. To be called in inference mode.
 
     Args:
-        decoder: the networks.
+        decoder: its networks.
         maps: the latent maps at the input of each block and of the output, (B, latent_maps, H, W) or None.
         noise: uniform on [0, 1), (B, 1, H, W).
         progress: whether to show a bar.
