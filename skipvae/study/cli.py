@@ -12,13 +12,13 @@ from rich.table import Table
 
 from skipvae.persistence.strict_yaml import load_text
 from skipvae.study import consistency
-from skipvae.study.plan import Point, Study, read_study
+from skipvae.study.plan import Run, Study, read_study
 from skipvae.study.provenance import code_digests
 from skipvae.study.reporting.report import report
 from skipvae.study.running import executors
-from skipvae.study.running.progress import open_console, watched
-from skipvae.study.running.worker import Launch, run_point
-from skipvae.study.status import Record, is_running
+from skipvae.study.running.progress import open_console, show_progress
+from skipvae.study.running.worker import Launch, train_and_test
+from skipvae.study.status import RunStatus, is_running
 
 DESCRIPTION = "Many runs, one table: models against what is varied, each with several seeds."
 
@@ -27,23 +27,24 @@ def main(args: list[str], launch: Launch) -> None:
     """Parses and runs `skipvae study`.
 
     Args:
-        args: what stands behind `study` on the command line.
+        args: the arguments after `study` on the command line.
         launch: runs other commands of the command line in this process.
     """
     parser = argparse.ArgumentParser(prog="skipvae study", description=DESCRIPTION, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
-        ("run", "do what is left to do of a study, then report"),
-        ("report", "write table and pictures"),
+        ("run", "train and test the runs of a study that are not finished, then report"),
+        ("report", "write the table and the figures"),
     ):
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.add_argument("file", help="the study file, such as configs/quickstart/images.yaml")
-        command.add_argument("--mixed", action="store_true", help="accept runs made with different code or data")
+        command.add_argument("--allow_mixed", action="store_true", help="accept runs made with different code or data")
+        command.add_argument("--mixed", dest="allow_mixed", action="store_true", help=argparse.SUPPRESS)  # its old name
         command.add_argument("--output", help="folder of the report; by default lightning_logs/NAME/report")
     command = commands.choices["run"]
     command.add_argument("--jobs", type=int, default=1, help="runs at a time, each on its own GPU where there are GPUs")
-    command.add_argument("--only", nargs="+", metavar="POINT", help="run these points only, without a report")
-    command.add_argument("--dry_run", action="store_true", help="print the runs and how far they are; start nothing")
+    command.add_argument("--only", nargs="+", metavar="RUN", help="only these runs, without a report")
+    command.add_argument("--dry_run", action="store_true", help="print the runs and their progress; start nothing")
     command.add_argument("--cluster", choices=("slurm", "local", "debug"), help="hand the runs to submitit")
     command.add_argument(
         "--cluster_options", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit, such as timeout_min=600"
@@ -54,32 +55,32 @@ def main(args: list[str], launch: Launch) -> None:
     study = read_study(options.file)
     if options.command == "report":
         consistency.check_configs(study, consistency.resolve(study, launch))
-        report(study, options.output, options.partial, options.mixed, options.page)
+        report(study, options.output, options.partial, options.allow_mixed, options.page)
     else:
-        run(study, options, launch)
+        run_study(study, options, launch)
 
 
-def run(study: Study, options: argparse.Namespace, launch: Launch) -> None:
-    """Does what is left to do of a study.
+def run_study(study: Study, options: argparse.Namespace, launch: Launch) -> None:
+    """Trains and tests the runs of a study that are not finished, then reports.
 
-    Ends the process with status 1 if a point failed, 130 on Ctrl-C, 143 on SIGTERM.
+    Ends the process with status 1 if a run failed, 130 on Ctrl-C, 143 on SIGTERM.
     """
     study = _restricted(study, options.only)
     configs = consistency.resolve(study, launch)
     consistency.check_configs(study, configs)
     code = code_digests(list(configs.values()))
-    records = {point.name: Record.read(point.folder) for point in study.points}
-    todo = [point for point in study.points if records[point.name].state != "finished"]
-    if not options.mixed:
-        consistency.check_agreement(study, records, code if todo else {})
+    statuses = {run.name: RunStatus.read(run.folder) for run in study.runs}
+    todo = [run for run in study.runs if statuses[run.name].state != "finished"]
+    if not options.allow_mixed:
+        consistency.check_agreement(study, statuses, code if todo else {})
     console = open_console()
     if options.dry_run:
-        console.print(_overview(study, records))
+        console.print(_overview(study, statuses))
         return
-    busy = [point for point in todo if is_running(point.folder)]
-    todo = [point for point in todo if point not in busy]
+    busy = [run for run in todo if is_running(run.folder)]
+    todo = [run for run in todo if run not in busy]
     console.print(
-        f"{study.name}: {len(study.points)} runs, {len(study.points) - len(todo)} of them done or under way",
+        f"{study.name}: {len(study.runs)} runs, {len(study.runs) - len(todo)} of them finished or running",
         soft_wrap=True,
     )
     try:
@@ -87,33 +88,31 @@ def run(study: Study, options: argparse.Namespace, launch: Launch) -> None:
     except (KeyboardInterrupt, SystemExit) as stop:
         console.print(f"Stopped; what was trained is kept. To continue: skipvae study run {study.path}", soft_wrap=True)
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
-    records = {point.name: Record.read(point.folder) for point in study.points}
-    unfinished = [point.name for point in study.points if records[point.name].state != "finished"]
+    statuses = {run.name: RunStatus.read(run.folder) for run in study.runs}
+    unfinished = [run.name for run in study.runs if statuses[run.name].state != "finished"]
     if unfinished:
-        console.print(_overview(study, records))
-        console.print(
-            f"{len(unfinished)} of {len(study.points)} runs did not finish; their logs say why", soft_wrap=True
-        )
+        console.print(_overview(study, statuses))
+        console.print(f"{len(unfinished)} of {len(study.runs)} runs did not finish; their logs say why", soft_wrap=True)
         sys.exit(1)
     if not options.only:
-        report(study, options.output, partial=False, mixed=options.mixed)
+        report(study, options.output, partial=False, allow_mixed=options.allow_mixed)
 
 
 def _restricted(study: Study, only: Sequence[str] | None) -> Study:
-    unknown = set(only or ()) - {point.name for point in study.points}
+    unknown = set(only or ()) - {run.name for run in study.runs}
     if unknown:
-        names = ", ".join(point.name for point in study.points)
-        raise ValueError(f"{study.path} has no point {sorted(unknown)[0]}: choose from {names}")
-    return replace(study, points=tuple(point for point in study.points if only is None or point.name in only))
+        names = ", ".join(run.name for run in study.runs)
+        raise ValueError(f"{study.path} has no run {sorted(unknown)[0]}: choose from {names}")
+    return replace(study, runs=tuple(run for run in study.runs if only is None or run.name in only))
 
 
-def _execute(todo: Sequence[Point], code: dict[str, str], options: argparse.Namespace, launch: Launch) -> None:
+def _execute(todo: Sequence[Run], code: dict[str, str], options: argparse.Namespace, launch: Launch) -> None:
     if not todo:
         return
-    for point in todo:
-        Record.read(point.folder).queued().write(point.folder)
-    command = [sys.executable, "-m", "skipvae", "study", "run", options.file, "--mixed", "--only"]
-    with watched(todo, open_console()):
+    for run in todo:
+        RunStatus.read(run.folder).queued().write(run.folder)
+    command = [sys.executable, "-m", "skipvae", "study", "run", options.file, "--allow_mixed", "--only"]
+    with show_progress(todo, open_console()):
         if options.cluster:
             settings = dict(map(_setting, options.cluster_options))
             folder = todo[0].folder.parent / "cluster"
@@ -121,9 +120,9 @@ def _execute(todo: Sequence[Point], code: dict[str, str], options: argparse.Name
         elif options.jobs > 1:
             executors.run_processes(todo, command, options.jobs)
         else:
-            for point in todo:
+            for run in todo:
                 with suppress(BlockingIOError):  # another process was faster
-                    run_point(point, code, launch)
+                    train_and_test(run, code, launch)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -133,12 +132,12 @@ def _setting(text: str) -> tuple[str, Any]:
     return key, load_text(value)
 
 
-def _overview(study: Study, records: dict[str, Record]) -> Table:
+def _overview(study: Study, statuses: dict[str, RunStatus]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("run", "state", "steps", "settings"):
         table.add_column(column, overflow="fold")
-    for point in study.points:
-        record = records[point.name]
-        steps = f"{record.step}/{record.num_steps}" if record.num_steps else ""
-        table.add_row(point.name, record.state, steps, " ".join(f"{k}={v}" for k, v in point.settings.items()))
+    for run in study.runs:
+        status = statuses[run.name]
+        steps = f"{status.step}/{status.num_steps}" if status.num_steps else ""
+        table.add_row(run.name, status.state, steps, " ".join(f"{k}={v}" for k, v in run.settings.items()))
     return table

@@ -1,4 +1,4 @@
-"""What a study file asks for: models against varied quantities, each with several seeds; a point is an ordinary run."""
+"""The plan of a study: the runs that a study file asks for, models x values of varied quantities x seeds."""
 
 import json
 from collections import Counter
@@ -13,16 +13,16 @@ from skipvae.study.plan_fields import Fields, Settings, safe_name
 
 
 @dataclass(frozen=True)
-class Point:
+class Run:
     """One run of a study.
 
     Attributes:
         model: the row of the table it belongs to.
         varied: the label of each varied quantity that applies, such as `{"K": 20}`.
         seed: of `seed_everything`.
-        folder: the run folder; its name is that of the point.
+        folder: the run folder, named after the run.
         bases: config files.
-        settings: what differs from them, by command line key.
+        settings: the settings that override those of the config files, by command line key.
     """
 
     model: str
@@ -39,23 +39,23 @@ class Point:
 
     @property
     def arguments(self) -> list[str]:
-        """The command line that trains this point: an ordinary `fit`."""
-        place = {
+        """The command line that trains this run: an ordinary `fit`."""
+        location = {
             "name": self.folder.parent.name,
             "trainer.default_root_dir": str(self.folder.parent.parent),
             "version": self.name,
         }
-        settings = {**self.settings, "seed_everything": self.seed, **place}
+        settings = {**self.settings, "seed_everything": self.seed, **location}
         configs = [argument for base in self.bases for argument in ("--config", str(base))]
         return ["fit", *configs, *(f"--{key}={_as_text(value)}" for key, value in settings.items())]
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a study varies: the settings that belong to each of its values.
+    """A varied quantity: the settings that belong to each of its values.
 
     Attributes:
-        name: as in tables and pictures.
+        name: as in tables and figures.
         values: label and settings; sorted where the labels are numbers, else in the order of the file.
     """
 
@@ -70,17 +70,17 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Study:
-    """What a study file asks for.
+    """A study file, read.
 
     Attributes:
         path: the file.
         name: of the study, and of its folder below `lightning_logs`.
-        about: what it is to show; may be empty.
+        about: the question that it answers; may be empty.
         remarks: what readers of its results should know; may be empty.
         models: the rows, in the order of the file.
-        quantities: what is varied.
+        quantities: the varied quantities.
         seeds: of every row and value.
-        points: all runs.
+        runs: all runs.
     """
 
     path: Path
@@ -90,7 +90,7 @@ class Study:
     models: tuple[str, ...]
     quantities: tuple[Quantity, ...]
     seeds: tuple[int, ...]
-    points: tuple[Point, ...] = field(repr=False)
+    runs: tuple[Run, ...] = field(repr=False)
 
     @property
     def folder(self) -> Path:
@@ -99,20 +99,20 @@ class Study:
 
 
 def read_study(path: str | Path) -> Study:
-    """Reads a study file and lays out its points: models x values of the varied quantities x seeds.
+    """Reads a study file and lays out its runs: models x values of the varied quantities x seeds.
 
     Later settings win: those of the base config, then `overrides`, `vary`, and last those of the model. So a model
     that fixes a varied setting itself is not varied by that quantity, and runs once for all of its values.
 
     Raises:
         FileNotFoundError: if the file or a base config is missing.
-        ValueError: if the file does not describe a study, or two points would have the same name.
+        ValueError: if the file does not describe a study, or two runs would have the same name.
 
     Example:
         >>> study = read_study("configs/quickstart/images.yaml")
-        >>> [point.name for point in study.points]
+        >>> [run.name for run in study.runs]
         ['VAE-seed1', 'SKIP-VAE-seed1']
-        >>> study.points[1].settings
+        >>> study.runs[1].settings
         {'model.decoder.skip': True}
     """
     path = Path(path)
@@ -129,11 +129,11 @@ def read_study(path: str | Path) -> Study:
     if not models:
         fields.fail("name at least one model under models:, such as VAE: {}")
     seeds = fields.integers("seeds", [1])
-    points = []
+    runs = []
     for label, model in models.items():
         bases = model.files("base") or fields.files("base")
         if not bases:
-            fields.fail("say under base: which config the runs start from")
+            fields.fail("name the config that the runs start from under base:")
         own = {key: value for key, value in model.values.items() if key != "base"}
         applying = [quantity for quantity in quantities if not quantity.keys & own.keys()]
         for cell, seed in product(product(*(quantity.values for quantity in applying)), seeds):
@@ -143,18 +143,18 @@ def read_study(path: str | Path) -> Study:
                 settings |= of_value
             parts = [label, *(f"{quantity}{value}" for quantity, value in varied.items()), f"seed{seed}"]
             folder = Path(LOG_ROOT, name, safe_name("-".join(parts)))
-            points.append(Point(label, varied, seed, folder, bases, settings | own))
-    name_of_two, count = Counter(point.name for point in points).most_common(1)[0]
+            runs.append(Run(label, varied, seed, folder, bases, settings | own))
+    name_of_two, count = Counter(run.name for run in runs).most_common(1)[0]
     if count > 1:
-        fields.fail(f"two points would be called {name_of_two}: rename a model, or remove a repeated value or seed")
+        fields.fail(f"two runs would be called {name_of_two}: rename a model, or remove a repeated value or seed")
     texts = fields.text("about", ""), fields.text("remarks", "").strip()
-    return Study(path, name, *texts, tuple(models), quantities, tuple(seeds), tuple(points))
+    return Study(path, name, *texts, tuple(models), quantities, tuple(seeds), tuple(runs))
 
 
 def _quantity(name: str, given: Fields) -> Quantity:
     """Either `{key: [values], ...}`, where several keys vary together, or `{label: {key: value, ...}, ...}`."""
     if not given.values:
-        given.fail("say what is varied: {model.decoder.latent_dim: [2, 10]}")
+        given.fail("name the settings that are varied: {model.decoder.latent_dim: [2, 10]}")
     if all(isinstance(value, dict) for value in given.values.values()):
         return Quantity(name, _sorted([(_number_or_text(label), value) for label, value in given.values.items()]))
     columns = list(given.values.values())
@@ -170,7 +170,7 @@ def _number_or_text(label: str) -> int | float | str:
 
 
 def _sorted(values: list[tuple[Any, Settings]]) -> tuple[tuple[Any, Settings], ...]:
-    """By the labels where all are numbers, for they are the axis of a picture; else in the order of the file."""
+    """By the labels where all are numbers, which are the axis of a figure; else in the order of the file."""
     if all(type(label) in (int, float) for label, _ in values):
         values = sorted(values, key=lambda value: value[0])
     return tuple(values)

@@ -1,4 +1,4 @@
-"""Reading a study file, with one clear line for what is wrong in it."""
+"""Fields of a study file, each checked as it is read, with an error message that says where it is wrong."""
 
 import re
 from collections.abc import Set
@@ -15,8 +15,8 @@ class Fields:
     Args:
         path: the file, from whose folder the paths in it start.
         values: the mapping.
-        known: the fields that there are; any field when not given.
-        where: which part of the file this is.
+        known: the allowed fields; any field when not given.
+        where: the part of the file that they stand in.
     """
 
     def __init__(self, path: Path, values: Any, known: Set[str] | None = None, where: str = "") -> None:
@@ -36,21 +36,21 @@ class Fields:
         return Fields(self.path, self.values.get(key) or {}, where=key).values
 
     def part(self, key: str, label: str) -> "Fields":
-        """What stands in the file as `key: {label: ...}`."""
+        """The mapping under `key: {label: ...}`."""
         return Fields(self.path, self.mapping(key)[label] or {}, where=f"{key}: {label}")
 
     def text(self, key: str, default: str) -> str:
         """A field that is text."""
         value = self.values.get(key, default)
         if not isinstance(value, str) or not (value or not default):
-            self.fail(f"{key} is to be a text, not {value!r}")
+            self.fail(f"{key} must be text, not {value!r}")
         return value
 
     def integers(self, key: str, default: list[int]) -> list[int]:
         """A field that is a list of integers."""
         value = self.values.get(key, default)
         if not isinstance(value, list) or not value or any(type(item) is not int for item in value):
-            self.fail(f"{key} is to be a list of integers such as {default}, not {value!r}")
+            self.fail(f"{key} must be a list of integers such as {default}, not {value!r}")
         return value
 
     def files(self, key: str) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Digests of the code and the data behind a run, in which runs that are compared must agree, and where it ran."""
+"""Provenance of a run: digests of its code and its data, in which compared runs must agree, and its environment."""
 
 import ast
 import hashlib
@@ -48,7 +48,7 @@ def _package_digest(package: str) -> str:
         return "unknown"
     origin = Path(spec.origin)
     files = origin.parent.rglob("*.py") if origin.name == "__init__.py" else [origin]
-    if package == "skipvae":  # tables and pictures of a study change no run
+    if package == "skipvae":  # the tables and figures of a study change no run
         files = [file for file in files if file.relative_to(origin.parent).parts[0] != "study"]
     statements = sorted(text for file in files for text in _statements(file.read_text(encoding="utf-8"), package))
     return hashlib.sha256("\n".join(statements).encode()).hexdigest()[:12]
@@ -89,7 +89,7 @@ def _tensors(content: Any) -> Iterator[torch.Tensor]:
 
 
 def environment() -> dict[str, str]:
-    """Versions, the commit where there is one, and the hardware."""
+    """Versions, the commit if there is one, and the hardware."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "skipvae": skipvae.__version__,

@@ -1,4 +1,4 @@
-"""What a run folder says of the run as a point of a study: study.json, and a log that is locked while it runs."""
+"""The status of a run of a study, in its folder: study.json, and a log that is locked while the run is at work."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from skipvae.persistence.atomic import atomic_write
 
 try:
     import fcntl
-except ModuleNotFoundError:  # Windows: nobody is kept from running a point twice
+except ModuleNotFoundError:  # Windows: nothing keeps two processes from executing one run
     fcntl = None  # type: ignore[assignment]
 
 
 @dataclass
-class Record:
-    """How far a point is, and what made it.
+class RunStatus:
+    """The progress of a run, and its provenance.
 
     Attributes:
         state: waiting, training, testing, finished, failed or interrupted.
@@ -28,7 +28,7 @@ class Record:
         num_steps: optimiser steps of the whole training; 0 while unknown.
         elbo: the validation ELBO measured last.
         seconds: of training so far, over all calls.
-        error: why it failed, in a line.
+        error: the reason for a failure, in one line.
         code: digest of each package of code; see `skipvae.study.provenance`.
         data: digest of the data.
         environment: versions and hardware.
@@ -50,34 +50,34 @@ class Record:
         with atomic_write(folder / "study.json") as file:
             json.dump(asdict(self), file, indent=2)
 
-    def queued(self) -> "Record":
-        """The same, about to be run."""
+    def queued(self) -> "RunStatus":
+        """The same status, waiting to be executed."""
         return replace(self, state="waiting", error=None)
 
     @classmethod
-    def read(cls, folder: Path) -> "Record":
-        """The record of a run folder; a fresh one where there is none.
+    def read(cls, folder: Path) -> "RunStatus":
+        """The status in a run folder; a new one if it has none.
 
-        A run that has stopped without saying so, because it was killed, counts as interrupted.
+        A run whose process was killed counts as interrupted.
         """
         try:
-            record = cls(**json.loads((folder / "study.json").read_text(encoding="utf-8")))
+            status = cls(**json.loads((folder / "study.json").read_text(encoding="utf-8")))
         except FileNotFoundError:
             return cls()
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{folder / 'study.json'} is damaged: remove {folder} to run this point again") from error
-        if record.state in ("training", "testing") and not is_running(folder):
-            record.state = "interrupted"
-        return record
+            raise ValueError(f"{folder / 'study.json'} is damaged: remove {folder} to run it again") from error
+        if status.state in ("training", "testing") and not is_running(folder):
+            status.state = "interrupted"
+        return status
 
 
 def log_of(folder: Path) -> Path:
-    """Where what a point prints goes."""
+    """The file that the output of a run goes to."""
     return folder / "log.txt"
 
 
 def is_running(folder: Path) -> bool:
-    """Whether some process, on this machine or another that shares the disk, is at work on a run folder."""
+    """Whether a process, on this machine or another that shares the disk, is executing the run of a folder."""
     if fcntl is None or not log_of(folder).is_file():
         return False
     with log_of(folder).open() as log:
@@ -95,7 +95,7 @@ def output_to_log(folder: Path) -> Iterator[None]:
     The lock belongs to the open file: it goes when the last process that writes to it ends, however it ends.
 
     Raises:
-        BlockingIOError: if another process is at work on the folder.
+        BlockingIOError: if another process is executing the run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with log_of(folder).open("a", buffering=1, encoding="utf-8") as log:

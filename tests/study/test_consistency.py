@@ -10,7 +10,7 @@ import yaml
 from skipvae.cli import run as launch
 from skipvae.study import consistency
 from skipvae.study.plan import Study, read_study
-from skipvae.study.status import Record
+from skipvae.study.status import RunStatus
 
 WriteStudy = Callable[..., Path]
 
@@ -20,9 +20,9 @@ def study(write_study: WriteStudy) -> Study:
     return read_study(write_study(seeds=[1, 2]))
 
 
-def records_of(study: Study, **changed: Record) -> dict[str, Record]:
-    good = Record("finished", code={"skipvae": "a", "datamodules": "b"}, data="d", environment={"commit": "c0ffee"})
-    return {point.name: changed.get(point.name.replace("-", "_"), good) for point in study.points}
+def statuses_of(study: Study, **changed: RunStatus) -> dict[str, RunStatus]:
+    good = RunStatus("finished", code={"skipvae": "a", "datamodules": "b"}, data="d", environment={"commit": "c0ffee"})
+    return {run.name: changed.get(run.name.replace("-", "_"), good) for run in study.runs}
 
 
 def test_configs_have_all_settings_and_the_seed(study: Study) -> None:
@@ -30,7 +30,7 @@ def test_configs_have_all_settings_and_the_seed(study: Study) -> None:
     decoder = configs["SKIP-VAE-seed2"]["model"]["init_args"]["decoder"]["init_args"]
     assert decoder["skip"] is True
     assert decoder["latent_dim"] == 3
-    assert [configs[point.name]["seed_everything"] for point in study.points] == [1, 2, 1, 2]
+    assert [configs[run.name]["seed_everything"] for run in study.runs] == [1, 2, 1, 2]
     assert configs["VAE-seed1"]["trainer"]["accelerator"] == "auto"
 
 
@@ -46,10 +46,10 @@ def test_a_key_that_no_config_has(write_study: WriteStudy, key: str) -> None:
 def test_runs_of_an_older_study_file(study: Study, write_study: WriteStudy) -> None:
     configs = consistency.resolve(study, launch)
     consistency.check_configs(study, configs)
-    for point in study.points:
-        point.folder.mkdir(parents=True)
-        text = yaml.safe_dump({**configs[point.name], "ckpt_path": "elsewhere"})
-        (point.folder / "config.yaml").write_text(text, encoding="utf-8")
+    for run in study.runs:
+        run.folder.mkdir(parents=True)
+        text = yaml.safe_dump({**configs[run.name], "ckpt_path": "elsewhere"})
+        (run.folder / "config.yaml").write_text(text, encoding="utf-8")
     consistency.check_configs(study, configs)
     changed = read_study(write_study(seeds=[1, 2], overrides={"model.decoder.hidden_dim": 8}))
     with pytest.raises(
@@ -63,8 +63,8 @@ def test_a_value_against_none_is_a_difference() -> None:
 
 
 def test_runs_of_the_same_code_and_data_agree(study: Study) -> None:
-    consistency.check_agreement(study, records_of(study), {"skipvae": "a"})
-    consistency.check_agreement(study, records_of(study, VAE_seed2=Record()), {})
+    consistency.check_agreement(study, statuses_of(study), {"skipvae": "a"})
+    consistency.check_agreement(study, statuses_of(study, VAE_seed2=RunStatus()), {})
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ def test_runs_of_the_same_code_and_data_agree(study: Study) -> None:
     ],
 )
 def test_runs_of_other_code_or_data_are_named(study: Study, other: Any, code: Any, said: str) -> None:
-    records = records_of(study, SKIP_VAE_seed1=Record("finished", **other))
+    statuses = statuses_of(study, SKIP_VAE_seed1=RunStatus("finished", **other))
     with pytest.raises(ValueError, match=said) as error:
-        consistency.check_agreement(study, records, code)
-    assert "--mixed" in str(error.value)
+        consistency.check_agreement(study, statuses, code)
+    assert "--allow_mixed" in str(error.value)
 
 
 def test_other_data_settings_may_give_other_data(study: Study) -> None:
-    for point in study.points:
-        point.folder.mkdir(parents=True)
-        data = {"class_path": "X", "init_args": {"binarize": point.seed == 1, "data_dir": point.name}}
-        (point.folder / "config.yaml").write_text(yaml.safe_dump({"data": data}), encoding="utf-8")
-    records = {point.name: Record("finished", data=f"digest of {point.seed}") for point in study.points}
-    consistency.check_agreement(study, records, {})
+    for run in study.runs:
+        run.folder.mkdir(parents=True)
+        data = {"class_path": "X", "init_args": {"binarize": run.seed == 1, "data_dir": run.name}}
+        (run.folder / "config.yaml").write_text(yaml.safe_dump({"data": data}), encoding="utf-8")
+    statuses = {run.name: RunStatus("finished", data=f"digest of {run.seed}") for run in study.runs}
+    consistency.check_agreement(study, statuses, {})
     with pytest.raises(ValueError, match="other data"):
-        consistency.check_agreement(study, {name: Record("finished", data=name) for name in records}, {})
+        consistency.check_agreement(study, {name: RunStatus("finished", data=name) for name in statuses}, {})
 
 
 def test_results_of_a_later_test_with_other_samples_are_refused(tmp_path):

@@ -13,14 +13,14 @@ from tests.study.reporting.test_table import fabricated
 WriteStudy = Callable[..., Path]
 
 
-def test_points_are_models_times_values_times_seeds(write_study: WriteStudy) -> None:
+def test_runs_are_models_times_values_times_seeds(write_study: WriteStudy) -> None:
     study = read_study(write_study(vary={"K": {"model.decoder.latent_dim": [2, 10]}}, seeds=[1, 2, 3]))
-    assert len(study.points) == 2 * 2 * 3
-    assert len({point.name for point in study.points}) == len(study.points)
-    point = study.points[-1]
-    assert (point.name, point.model, point.varied, point.seed) == ("SKIP-VAE-K10-seed3", "SKIP-VAE", {"K": 10}, 3)
-    assert point.settings == {"model.decoder.latent_dim": 10, "model.decoder.skip": True}
-    assert point.folder == Path("lightning_logs/small/SKIP-VAE-K10-seed3")
+    assert len(study.runs) == 2 * 2 * 3
+    assert len({run.name for run in study.runs}) == len(study.runs)
+    run = study.runs[-1]
+    assert (run.name, run.model, run.varied, run.seed) == ("SKIP-VAE-K10-seed3", "SKIP-VAE", {"K": 10}, 3)
+    assert run.settings == {"model.decoder.latent_dim": 10, "model.decoder.skip": True}
+    assert run.folder == Path("lightning_logs/small/SKIP-VAE-K10-seed3")
 
 
 def test_models_win_over_vary_and_vary_over_overrides(write_study: WriteStudy) -> None:
@@ -31,7 +31,7 @@ def test_models_win_over_vary_and_vary_over_overrides(write_study: WriteStudy) -
             models={"M": {"c": 2}},
         )
     )
-    assert study.points[0].settings == {"a": 0, "b": 1, "c": 2}
+    assert study.runs[0].settings == {"a": 0, "b": 1, "c": 2}
 
 
 def test_a_model_that_fixes_a_varied_setting_runs_once(write_study: WriteStudy) -> None:
@@ -41,8 +41,8 @@ def test_a_model_that_fixes_a_varied_setting_runs_once(write_study: WriteStudy) 
             vary={"K": {"model.decoder.latent_dim": [2, 10]}},
         )
     )
-    assert [point.name for point in study.points] == ["VAE-K2-seed1", "VAE-K10-seed1", "LANGUAGE-MODEL-seed1"]
-    assert study.points[-1].varied == {}
+    assert [run.name for run in study.runs] == ["VAE-K2-seed1", "VAE-K10-seed1", "LANGUAGE-MODEL-seed1"]
+    assert study.runs[-1].varied == {}
 
 
 def test_settings_can_vary_together_and_values_can_have_names(write_study: WriteStudy) -> None:
@@ -58,13 +58,13 @@ def test_settings_can_vary_together_and_values_can_have_names(write_study: Write
             },
         )
     )
-    assert [tuple(point.varied.values()) for point in study.points] == [
+    assert [tuple(run.varied.values()) for run in study.runs] == [
         (1, "grey"),
         (1, "binary"),
         (2, "grey"),
         (2, "binary"),
     ]
-    assert study.points[1].settings == {
+    assert study.runs[1].settings == {
         "model.encoder.num_layers": 1,
         "model.decoder.num_layers": 3,
         "data.binarize": "static",
@@ -75,7 +75,7 @@ def test_settings_can_vary_together_and_values_can_have_names(write_study: Write
 def test_a_model_can_have_its_own_base(write_study: WriteStudy, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("{}", encoding="utf-8")
     study = read_study(write_study(models={"A": {}, "B": {"base": ["base.yaml", "other.yaml"]}}))
-    assert [point.bases for point in study.points] == [
+    assert [run.bases for run in study.runs] == [
         (tmp_path / "base.yaml",),
         (tmp_path / "base.yaml", tmp_path / "other.yaml"),
     ]
@@ -83,7 +83,7 @@ def test_a_model_can_have_its_own_base(write_study: WriteStudy, tmp_path: Path) 
 
 def test_arguments_keep_the_type_of_a_value(write_study: WriteStudy) -> None:
     settings = {"a": True, "b": None, "c": [1, 2], "d": "text", "e": {"class_path": "X"}}
-    arguments = read_study(write_study(models={"M": settings})).points[0].arguments
+    arguments = read_study(write_study(models={"M": settings})).runs[0].arguments
     for argument in (
         "--a=true",
         "--b=null",
@@ -101,17 +101,17 @@ def test_arguments_keep_the_type_of_a_value(write_study: WriteStudy) -> None:
     [
         ({"modles": {}}, "there is no field modles: choose from about, base"),
         ({"models": {}}, "name at least one model"),
-        ({"vary": {"K": {}}}, "say what is varied"),
-        ({"models": {"A B": {}, "A-B": {}}}, "two points would be called A-B-seed1"),
-        ({"seeds": [1, 1]}, "two points would be called VAE-seed1"),
-        ({"vary": {"K": {"k": [2, 2]}}}, "two points would be called VAE-K2-seed1"),
-        ({"seeds": 3}, "seeds is to be a list of integers such as [1], not 3"),
+        ({"vary": {"K": {}}}, "name the settings that are varied"),
+        ({"models": {"A B": {}, "A-B": {}}}, "two runs would be called A-B-seed1"),
+        ({"seeds": [1, 1]}, "two runs would be called VAE-seed1"),
+        ({"vary": {"K": {"k": [2, 2]}}}, "two runs would be called VAE-K2-seed1"),
+        ({"seeds": 3}, "seeds must be a list of integers such as [1], not 3"),
         ({"vary": {"K": {"k": 2}}}, "give each setting a list of values"),
         ({"vary": {"K": {"k": [1, 2], "l": [1]}}}, "all equally long"),
         ({"models": ["VAE"]}, "models: expected a mapping"),
         ({"models": {"VAE": 3}}, "models: VAE: expected a mapping"),
-        ({"base": []}, "say under base: which config the runs start from"),
-        ({"name": 3}, "name is to be a text"),
+        ({"base": []}, "name the config that the runs start from under base:"),
+        ({"name": 3}, "name must be text"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(write_study: WriteStudy, fields: dict[str, object], said: str) -> None:
@@ -161,7 +161,7 @@ def test_names_are_text_and_numbers_are_numbers(write_study: WriteStudy) -> None
     ), "sorted, for it is an axis"
     assert [label for label, _ in prior.values] == ["no", "off"], "as in the file"
     assert [label for label, _ in size.values] == [2, 10]
-    assert "--r=0.001" in study.points[0].arguments
+    assert "--r=0.001" in study.runs[0].arguments
 
 
 def test_the_axis_of_decades_is_logarithmic(write_study: WriteStudy) -> None:

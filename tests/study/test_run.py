@@ -17,7 +17,7 @@ import yaml
 from skipvae.cli import run as launch
 from skipvae.study import main
 from skipvae.study.plan import read_study
-from skipvae.study.status import Record, is_running
+from skipvae.study.status import RunStatus, is_running
 from tests.study.conftest import command, environment, in_process_of_its_own, write
 
 WriteStudy = Callable[..., Path]
@@ -37,7 +37,7 @@ def table() -> list[dict[str, str]]:
 
 
 def states() -> dict[str, str]:
-    return {folder.parent.name: Record.read(folder.parent).state for folder in sorted(LOGS.glob("*/study.json"))}
+    return {folder.parent.name: RunStatus.read(folder.parent).state for folder in sorted(LOGS.glob("*/study.json"))}
 
 
 def wait_until_training(process: "subprocess.Popen[str]", folder: Path) -> None:
@@ -45,7 +45,7 @@ def wait_until_training(process: "subprocess.Popen[str]", folder: Path) -> None:
     while not (folder / "checkpoints" / "last.ckpt").is_file():
         assert process.poll() is None, "the process ended too early"
         time.sleep(0.02)
-    assert Record.read(folder).state == "training"
+    assert RunStatus.read(folder).state == "training"
 
 
 def test_run_then_report(write_study: WriteStudy, capfd: pytest.CaptureFixture[str]) -> None:
@@ -62,18 +62,18 @@ def test_run_then_report(write_study: WriteStudy, capfd: pytest.CaptureFixture[s
     assert shown.count("finished: ") == 4
     assert "MI ≤ 6.21" in shown
     assert "tensorboard --logdir lightning_logs" in shown
-    for point in read_study(file).points:  # ordinary run folders
+    for run in read_study(file).runs:  # ordinary run folders
         for name in ("config.yaml", "metrics.json", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "log.txt"):
-            assert (point.folder / name).is_file()
-        assert list(point.folder.glob("events.out.tfevents.*"))
-        record = Record.read(point.folder)
-        assert (record.state, record.step, record.num_steps) == ("finished", 8, 8)
-        assert record.code.keys() == {"datamodules", "skipvae"}
-        assert record.data
+            assert (run.folder / name).is_file()
+        assert list(run.folder.glob("events.out.tfevents.*"))
+        status = RunStatus.read(run.folder)
+        assert (status.state, status.step, status.num_steps) == ("finished", 8, 8)
+        assert status.code.keys() == {"datamodules", "skipvae"}
+        assert status.data
     assert len(table()) == 4
-    pictures = {path.name for path in (LOGS / "report").iterdir()}
+    figures = {path.name for path in (LOGS / "report").iterdir()}
     for name in ("by_K", "kl_per_dimension", "active_units", "training", "images-K2", "images-K3", "latent_space"):
-        assert {f"{name}.png", f"{name}.svg"} <= pictures
+        assert {f"{name}.png", f"{name}.svg"} <= figures
 
     before = {path: path.stat().st_mtime_ns for path in LOGS.glob("*/checkpoints/*")}
     first = table()
@@ -111,7 +111,7 @@ def test_killed_and_called_again_gives_the_same_table(
         study("report", file)
 
     study("run", file)
-    assert "Restor" in (LOGS / "VAE-seed1" / "log.txt").read_text(encoding="utf-8")  # it went on, not anew
+    assert "Restor" in (LOGS / "VAE-seed1" / "log.txt").read_text(encoding="utf-8")  # it was resumed, not started again
     assert table() == undisturbed
 
 
@@ -135,9 +135,9 @@ def test_ctrl_c_and_sigterm_save_and_say_how_to_continue(
     assert states()["VAE-seed1"] == "interrupted"
     assert states()["SKIP-VAE-seed1"] != "training"  # no child is left behind
     assert not is_running(LOGS / "SKIP-VAE-seed1")
-    record = json.loads((LOGS / "VAE-seed1" / "study.json").read_text(encoding="utf-8"))
+    status = json.loads((LOGS / "VAE-seed1" / "study.json").read_text(encoding="utf-8"))
     last = torch.load(LOGS / "VAE-seed1" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert last["global_step"] >= record["step"] > 0
+    assert last["global_step"] >= status["step"] > 0
 
 
 FAILS = """
@@ -157,7 +157,7 @@ def broken_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dic
     sys.modules.pop("mydata", None)
 
 
-def test_a_failed_point_is_reported_and_stops_no_other(
+def test_a_failed_run_is_reported_and_stops_no_other(
     write_study: WriteStudy, broken_data: dict[str, object], capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = write_study(models={"BROKEN": broken_data, "VAE": {}})
@@ -175,7 +175,7 @@ def test_a_failed_point_is_reported_and_stops_no_other(
 
     Path("mydata.py").write_text(FAILS.replace("raise", "return super().train_dataloader() #"), encoding="utf-8")
     sys.modules.pop("mydata")
-    study("run", file)  # the mended point is tried again
+    study("run", file)  # the corrected run is tried again
     assert [row["model"] for row in table()] == ["BROKEN", "VAE"]
 
 
@@ -186,7 +186,7 @@ def test_several_jobs_give_the_same_table(write_study: WriteStudy, undisturbed: 
     assert table() == undisturbed
 
 
-def test_a_job_that_dies_is_a_failed_point(write_study: WriteStudy, broken_data: dict[str, object]) -> None:
+def test_a_job_that_dies_is_a_failed_run(write_study: WriteStudy, broken_data: dict[str, object]) -> None:
     Path("mydata.py").write_text(FAILS.replace('raise RuntimeError("the disk is on fire")', "import os; os._exit(9)"))
     done = in_process_of_its_own("run", write_study(models={"BROKEN": broken_data}), "--jobs", 2)
     assert done.returncode == 1
@@ -194,7 +194,7 @@ def test_a_job_that_dies_is_a_failed_point(write_study: WriteStudy, broken_data:
 
 
 @pytest.mark.parametrize("kind", ["local", "debug"])
-def test_submitit_runs_the_same_points(write_study: WriteStudy, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submitit_runs_the_same_runs(write_study: WriteStudy, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("submitit")
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
@@ -209,9 +209,9 @@ def test_cluster_without_submitit(write_study: WriteStudy, monkeypatch: pytest.M
         study("run", write_study(), "--cluster", "local")
 
 
-def test_only_some_points(write_study: WriteStudy) -> None:
+def test_only_some_runs(write_study: WriteStudy) -> None:
     file = write_study()
-    with pytest.raises(ValueError, match="has no point VEA-seed1: choose from VAE-seed1, SKIP-VAE-seed1"):
+    with pytest.raises(ValueError, match="has no run VEA-seed1: choose from VAE-seed1, SKIP-VAE-seed1"):
         study("run", file, "--only", "VEA-seed1")
     study("run", file, "--only", "SKIP-VAE-seed1")
     assert states() == {"SKIP-VAE-seed1": "finished"}
@@ -229,15 +229,16 @@ def test_a_changed_study_file_is_noticed(write_study: WriteStudy) -> None:
 def test_code_that_changed_is_noticed(write_study: WriteStudy) -> None:
     file = write_study(seeds=[1, 2])
     study("run", file, "--only", "VAE-seed1", "VAE-seed2", "SKIP-VAE-seed1")
-    record = Record.read(LOGS / "VAE-seed2")
-    record.code["skipvae"] = "another"
-    record.write(LOGS / "VAE-seed2")
+    status = RunStatus.read(LOGS / "VAE-seed2")
+    status.code["skipvae"] = "another"
+    status.write(LOGS / "VAE-seed2")
     with pytest.raises(ValueError, match=r"VAE-seed2 .*was made with other code than"):
         study("run", file)
     with pytest.raises(ValueError, match=r"VAE-seed2 .*was made with other code than VAE-seed1"):
         study("report", file, "--partial")
-    study("report", file, "--partial", "--mixed")
+    study("report", file, "--partial", "--allow_mixed")
     assert len(table()) == 2
+    study("report", file, "--partial", "--mixed")  # its name in earlier versions
 
 
 def test_a_quickstart_study_exists() -> None:
@@ -282,7 +283,7 @@ def test_under_slurm_rows_keep_to_their_own_folders_whatever_their_loggers(
     assert exit_.value.code == 130
     assert states() == {"VAE-seed1": "interrupted"}
     study("run", file)
-    record = Record.read(LOGS / "VAE-seed1")
-    assert (record.state, record.step) == ("finished", 8)
+    status = RunStatus.read(LOGS / "VAE-seed1")
+    assert (status.state, status.step) == ("finished", 8)
     assert {"config.yaml", "metrics.json", "checkpoints"} <= {path.name for path in (LOGS / "VAE-seed1").iterdir()}
     assert len(table()) == 1

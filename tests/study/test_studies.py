@@ -20,5 +20,5 @@ def test_study_is_accepted(file: Path) -> None:
     latent_dims = {
         name: config["model"]["init_args"]["decoder"]["init_args"]["latent_dim"] for name, config in configs.items()
     }
-    for point in study.points:
-        assert latent_dims[point.name] == point.varied.get("K", latent_dims[point.name])
+    for run in study.runs:
+        assert latent_dims[run.name] == run.varied.get("K", latent_dims[run.name])

@@ -1,4 +1,4 @@
-"""What a study found, in words: where a model with skips differs from the same model without."""
+"""Findings of a study as sentences: where a model with skips differs significantly from the same model without."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ SKIP = "model.decoder.skip"
 
 
 def findings(study: Study, table: Table) -> list[str]:
-    """A sentence for each pair of models that differ by their skips alone: what exceeds the noise of the seeds."""
+    """A sentence for each pair of models that differ by their skips alone: the significant differences."""
     return [
         f"**{skip} against {plain}**: {'; '.join(_differences(plain, skip, table))}."
         for plain, skip in pairs(study)
@@ -20,7 +20,7 @@ def findings(study: Study, table: Table) -> list[str]:
 
 def pairs(study: Study) -> list[tuple[str, str]]:
     """Models of a study that differ in nothing but skips: (without, with)."""
-    settings = {point.model: (point.bases, dict(point.settings)) for point in reversed(study.points)}
+    settings = {run.model: (run.bases, dict(run.settings)) for run in reversed(study.runs)}
     found = []
     for skip, (bases, own) in settings.items():
         if own.pop(SKIP, False):
@@ -32,18 +32,18 @@ def _differences(plain: str, skip: str, table: Table) -> Iterator[str]:
     without = {str(row.varied): row for row in table.rows if row.model == plain}
     rows = [(without[str(row.varied)], row) for row in table.rows if row.model == skip and str(row.varied) in without]
     if all(len(row.cells["elbo"].values) < 2 for _, row in rows):
-        yield "one seed only, so the noise of the seeds is unknown and nothing is said to differ"
+        yield "one seed only, so no difference can be called significant"
         return
-    said: dict[str, list[str]] = {}
+    metrics_by_phrase: dict[str, list[str]] = {}
     for metric in table.metrics:
-        places = {"higher": list[Row](), "lower": list[Row](), "without significant difference": list[Row]()}
+        rows_by_verdict = {"higher": list[Row](), "lower": list[Row](), "without significant difference": list[Row]()}
         for other, row in rows:
             if metric.better and metric.key in row.cells and metric.key in other.cells:
-                places[_verdict(row.cells[metric.key], other.cells[metric.key])].append(row)
-        phrase = ", ".join(f"{verdict}{_where(at, len(rows))}" for verdict, at in places.items() if at)
+                rows_by_verdict[_verdict(row.cells[metric.key], other.cells[metric.key])].append(row)
+        phrase = ", ".join(f"{verdict}{_where(at, len(rows))}" for verdict, at in rows_by_verdict.items() if at)
         if phrase:
-            said.setdefault(phrase, []).append(_name(metric))
-    for phrase, names in said.items():
+            metrics_by_phrase.setdefault(phrase, []).append(_name(metric))
+    for phrase, names in metrics_by_phrase.items():
         yield f"{', '.join(names)} {phrase}"
 
 
@@ -58,7 +58,7 @@ def _name(metric: Metric) -> str:
 
 
 def _where(rows: Sequence[Row], total: int) -> str:
-    """Such as ` at K = 2, 10`; nothing where it is so everywhere."""
+    """Such as ` at K = 2, 10`; empty if these are all rows."""
     if len(rows) == total:
         return ""
     names = ", ".join(rows[0].varied)

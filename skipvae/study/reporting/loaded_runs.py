@@ -1,4 +1,4 @@
-"""What pictures and quotes of a report start from: the trained models, and the first examples of their test data."""
+"""Trained models of a study and the first examples of their test data, for the figures and texts of a report."""
 
 import json
 import logging
@@ -10,46 +10,46 @@ from torch import Tensor
 from skipvae.models import GenerativeModel
 from skipvae.persistence import saved_runs
 from skipvae.study.consistency import config_of_run
-from skipvae.study.plan import Point
+from skipvae.study.plan import Run
 from skipvae.study.running.worker import best_checkpoint
 from skipvae.text.tokens import pad_sentences
 
 NUM_EXAMPLES = 1000
-"""How many test examples are loaded at most."""
+"""The maximum number of test examples that are loaded."""
 
 
 class Examples(NamedTuple):
-    """The first examples of a test split: x (N, ...), and labels (N,) where there are some."""
+    """The first examples of a test split: x (N, ...), and labels (N,) if the data has labels."""
 
     x: Tensor
     label: Tensor | None
 
 
-class Trained:
-    """Loads models and test examples of runs, the examples of each data set once."""
+class LoadedRuns:
+    """Loads models and test examples of runs, each data set once."""
 
     def __init__(self) -> None:
         self._found: dict[str, Examples] = {}
 
-    def model(self, point: Point) -> Any:
-        """The best model of a run, on the GPU where there is one."""
+    def model(self, run: Run) -> Any:
+        """The best model of a run, on the GPU if there is one."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return GenerativeModel.load_from_checkpoint(best_checkpoint(point.folder), map_location=device)
+        return GenerativeModel.load_from_checkpoint(best_checkpoint(run.folder), map_location=device)
 
-    def examples(self, point: Point) -> Examples:
+    def examples(self, run: Run) -> Examples:
         """The first test examples of the data that a run was made with."""
-        settings = json.dumps((config_of_run(point.folder) or {}).get("data"))
+        settings = json.dumps((config_of_run(run.folder) or {}).get("data"))
         if settings not in self._found:
-            logging.disable(logging.INFO)  # what is to be known of the data stands in the log of the run
+            logging.disable(logging.INFO)  # messages about the data stand in the run's log
             try:
-                self._found[settings] = _first_examples(point)
+                self._found[settings] = _first_examples(run)
             finally:
                 logging.disable(logging.NOTSET)
         return self._found[settings]
 
 
-def _first_examples(point: Point) -> Examples:
-    data = saved_runs.data_of(best_checkpoint(point.folder))
+def _first_examples(run: Run) -> Examples:
+    data = saved_runs.data_of(best_checkpoint(run.folder))
     data.prepare_data()
     data.setup("test")
     batches: list[tuple[Tensor, ...]] = []

@@ -1,4 +1,4 @@
-"""Pictures from the trained models: inputs, reconstructions and samples side by side, and the latent space."""
+"""Figures of the trained models: inputs, reconstructions and samples side by side, and the latent space."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,32 +10,32 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from skipvae.study.plan import Point, Study
+from skipvae.study.plan import Run, Study
 from skipvae.study.plan_fields import safe_name
-from skipvae.study.reporting.loaded_runs import Examples, Trained
+from skipvae.study.reporting.loaded_runs import Examples, LoadedRuns
 from skipvae.study.reporting.plots import cells, grid, name_of
 
 NUM_IMAGES = 25
-"""How many inputs, reconstructions and samples are shown of each model."""
+"""Number of inputs, reconstructions and samples shown of each model."""
 
 
-def gallery(study: Study, points: Sequence[Point], trained: Trained) -> Iterator[tuple[str, Figure]]:
-    """Pictures of the first seed of each model, with the names of their files.
+def model_figures(study: Study, runs: Sequence[Run], loaded: LoadedRuns) -> Iterator[tuple[str, Figure]]:
+    """Figures of the first seed of each model, with their file names.
 
     Args:
-        study: what was run.
-        points: the runs that are there.
-        trained: where models and examples come from.
+        study: the study.
+        runs: its finished runs.
+        loaded: their models and examples.
     """
-    first = [point for point in points if point.seed == study.seeds[0]]
+    first = [run for run in runs if run.seed == study.seeds[0]]
     spaces = []
     for varied in cells(first):
         models = []
-        for point in (point for point in first if point.varied == varied):
-            model, examples = trained.model(point), trained.examples(point)
-            models.append((point.model, model, examples))
+        for run in (run for run in first if run.varied == varied):
+            model, examples = loaded.model(run), loaded.examples(run)
+            models.append((run.model, model, examples))
             if model.decoder.latent_dim:
-                title = f"{point.model} {name_of(varied)}".strip()
+                title = f"{run.model} {name_of(varied)}".strip()
                 spaces.append((title, posterior_means(model, examples.x), examples.label))
         if all(examples.x.dim() == 4 for _, _, examples in models):
             name = safe_name("-".join(["images", *(f"{key}{value}" for key, value in varied.items())]))
@@ -63,11 +63,11 @@ def images(models: Sequence[tuple[str, Any, Examples]], title: str) -> Figure:
                 shown = [x, model.reconstruct(x), model.decoder.preview(model.sample_prior(len(x)))]
             else:
                 shown = [x, None, model.sample(len(x))]
-        for what, pictures in zip(("inputs", "reconstructions", "samples"), shown, strict=True):
+        for kind, pictures in zip(("inputs", "reconstructions", "samples"), shown, strict=True):
             axis = next(panels)
             axis.set_axis_off()
             if pictures is not None:
-                axis.set_title(f"{name}: {what}" if what != "inputs" else what, fontsize="medium")
+                axis.set_title(f"{name}: {kind}" if kind != "inputs" else kind, fontsize="medium")
                 tiles = make_grid(pictures.float().clamp(0, 1), nrow=5, padding=1, pad_value=0.5)
                 axis.imshow(tiles.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
     figure.suptitle(title)

@@ -1,4 +1,4 @@
-"""A study on a page in Markdown: how to make it again, tables, what was found, pictures."""
+"""A section about a study in Markdown: how to reproduce it, tables, findings, figures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,39 +7,40 @@ from pathlib import Path
 from skipvae.persistence.atomic import atomic_write
 from skipvae.study.plan import Study
 from skipvae.study.reporting import table_formats
-from skipvae.study.reporting.findings import findings
 from skipvae.study.reporting.table import Results, Table
-from skipvae.study.status import Record
+from skipvae.study.status import RunStatus
 
 
 def section(
     study: Study,
     table: Table,
     results: Mapping[str, Results],
-    records: Mapping[str, Record],
-    pictures: Sequence[str],
-    said: str = "",
+    statuses: Mapping[str, RunStatus],
+    findings: Sequence[str],
+    figures: Sequence[str],
+    texts: str = "",
 ) -> str:
-    """All that there is to say about a study, below a heading of the second level.
+    """The section of a study, below a heading of the second level.
 
     Args:
-        study: what was run.
+        study: the study.
         table: its table.
-        results: of the runs, by the name of their point.
-        records: of the same runs.
-        pictures: paths of its pictures without their endings, relative to the page.
-        said: what text models said.
+        results: of the finished runs, by name.
+        statuses: of the same runs.
+        findings: sentences in Markdown.
+        figures: paths of its figures without their endings, relative to the page.
+        texts: output of text models, in Markdown.
     """
-    environments = [records[name].environment for name in results]
+    environments = [statuses[name].environment for name in results]
 
     def known(key: str) -> str:
         return ", ".join(sorted({environment.get(key, "") for environment in environments} - {""}))
 
-    seeds = sorted({point.seed for point in study.points if point.name in results})
-    hours = sum(records[name].seconds for name in results) / 3600
+    seeds = sorted({run.seed for run in study.runs if run.name in results})
+    hours = sum(statuses[name].seconds for name in results) / 3600
     facts = {
         "command": f"`skipvae study run {study.path}`",
-        "runs": f"{len(results)} of {len(study.points)}, seeds {', '.join(map(str, seeds))}",
+        "runs": f"{len(results)} of {len(study.runs)}, seeds {', '.join(map(str, seeds))}",
         "test examples": ", ".join(sorted({f"{result['num_examples']:,}" for result in results.values()})),
         "hardware": f"{known('hardware')}; {hours:.2f} hours of training in all",
         "code": f"skipvae {known('skipvae')}, commit {known('commit') or 'unknown'}, torch {known('torch')}",
@@ -47,14 +48,14 @@ def section(
     lines = [f"## {study.name}", "", study.about, "", *(f"- {name}: {text}" for name, text in facts.items()), ""]
     for part in table.parts():
         lines += [table_formats.markdown(part), table_formats.caption(part), ""]
-    lines += [f"{sentence}\n" for sentence in findings(study, table)]
+    lines += [f"{sentence}\n" for sentence in findings]
     lines += [f"{study.remarks}\n"] if study.remarks else []
-    lines += [f"![{Path(picture).name}]({picture}.png)\n" for picture in pictures]
-    return "\n".join(filter(None, ["\n".join(lines), said]))
+    lines += [f"![{Path(figure).name}]({figure}.png)\n" for figure in figures]
+    return "\n".join(filter(None, ["\n".join(lines), texts]))
 
 
 def put_on_page(page: Path, name: str, text: str) -> None:
-    """Writes the section of a study into a page, in the place of an earlier one of the same name; else at the end."""
+    """Writes the section of a study into a page: replaces the section of the same name, else appends it."""
     begin, end = f"<!-- {name}: written by `skipvae study report --page` -->", f"<!-- end of {name} -->"
     before = page.read_text(encoding="utf-8") if page.is_file() else ""
     block = f"{begin}\n{text.strip()}\n{end}\n"

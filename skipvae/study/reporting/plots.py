@@ -1,4 +1,4 @@
-"""Pictures of numbers: a metric against what is varied, rate and activity of the latent dimensions, training curves."""
+"""Plots of the results: metrics against varied quantities, KL and activity of each dimension, training curves."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,22 +10,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from skipvae.study.plan import Point, Study
+from skipvae.study.plan import Run, Study
 from skipvae.study.plan_fields import safe_name
 from skipvae.study.reporting.table import Results, Row, Table
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Of models, in the order of the study file: told apart by colour-blind readers too (Okabe & Ito)."""
+"""Of models, in the order of the study file: distinguishable by colour-blind readers too (Okabe & Ito)."""
 CURVES = {"val/elbo": "ELBO", "val/kl": "KL", "val/mi": "MI", "val/au": "AU"}
-"""Tags of the training curves and what to call them."""
+"""Tags of the training curves and their titles."""
 
 
 def plots(study: Study, table: Table, results: Mapping[str, Results]) -> Iterator[tuple[str, Figure]]:
-    """All pictures of numbers that a study allows, with the names of their files."""
+    """All plots of a study, with their file names."""
     for quantity in table.quantities:
         yield safe_name(f"by_{quantity}"), metrics_by(quantity, study, table)
-    done = [point for point in study.points if point.name in results]
-    with_latents = [point for point in done if results[point.name].get("kl_per_dim")]
+    done = [run for run in study.runs if run.name in results]
+    with_latents = [run for run in done if results[run.name].get("kl_per_dim")]
     if with_latents:
         yield "kl_per_dimension", dimensions(study, with_latents, results, "kl_per_dim", "KL per dimension (nats)")
         yield (
@@ -47,16 +47,16 @@ def grid(num_panels: int, columns: int = 4, size: float = 3.0) -> tuple[Figure, 
 
 
 def colour(study: Study, model: str) -> str:
-    """The colour of a model in all pictures of a study."""
+    """The colour of a model in all plots of a study."""
     return COLOURS[study.models.index(model) % len(COLOURS)]
 
 
-def cells(points: Sequence[Point]) -> list[dict[str, Any]]:
-    """The combinations of varied values that there are, in the order of the points."""
+def cells(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The combinations of varied values, in the order of the runs."""
     found: list[dict[str, Any]] = []
-    for point in points:
-        if point.varied not in found:
-            found.append(point.varied)
+    for run in runs:
+        if run.varied not in found:
+            found.append(run.varied)
     return found
 
 
@@ -94,22 +94,20 @@ def metrics_by(quantity: str, study: Study, table: Table) -> Figure:
     return figure
 
 
-def dimensions(study: Study, points: Sequence[Point], results: Mapping[str, Results], key: str, ylabel: str) -> Figure:
+def dimensions(study: Study, runs: Sequence[Run], results: Mapping[str, Results], key: str, ylabel: str) -> Figure:
     """A value of each latent dimension, sorted, mean over seeds; one panel for each combination of varied values."""
-    panels = [
-        varied for varied in cells(points) if any(p.varied == varied and results[p.name].get(key) for p in points)
-    ]
+    panels = [varied for varied in cells(runs) if any(p.varied == varied and results[p.name].get(key) for p in runs)]
     figure, axes = grid(len(panels))
     for axis, varied in zip(axes, panels, strict=True):
         for model in study.models:
-            runs = [results[p.name] for p in points if p.model == model and p.varied == varied]
-            spectra = [sorted(run[key], reverse=True) for run in runs if run.get(key)]
+            of_model = [results[p.name] for p in runs if p.model == model and p.varied == varied]
+            spectra = [sorted(run[key], reverse=True) for run in of_model if run.get(key)]
             if spectra:
                 mean = np.mean(spectra, axis=0)
-                label = f"{model}: {fmean(run['au'] for run in runs):.3g} active"
+                label = f"{model}: {fmean(run['au'] for run in of_model):.3g} active"
                 axis.plot(range(1, len(mean) + 1), mean, marker=".", color=colour(study, model), label=label)
         if key == "variance_per_dim":
-            threshold = next(results[p.name]["au_threshold"] for p in points if p.varied == varied)
+            threshold = next(results[p.name]["au_threshold"] for p in runs if p.varied == varied)
             axis.axhline(threshold, color="grey", linestyle=":", label=f"active above {threshold:g}")
             axis.set_yscale("log")
         axis.set(title=name_of(varied), xlabel="latent dimension, sorted")
@@ -118,14 +116,14 @@ def dimensions(study: Study, points: Sequence[Point], results: Mapping[str, Resu
     return figure
 
 
-def training_curves(study: Study, points: Sequence[Point]) -> Figure:
+def training_curves(study: Study, runs: Sequence[Run]) -> Figure:
     """Validation metrics against optimiser steps, one thin line for each run."""
     figure, axes = grid(len(CURVES))
-    for point in points:
-        curves = read_curves(point.folder)
+    for run in runs:
+        curves = read_curves(run.folder)
         for axis, tag in zip(axes, CURVES, strict=True):
             if tag in curves:
-                axis.plot(*curves[tag], color=colour(study, point.model), linewidth=1, alpha=0.7)
+                axis.plot(*curves[tag], color=colour(study, run.model), linewidth=1, alpha=0.7)
     for axis, title in zip(axes, CURVES.values(), strict=True):
         axis.set(title=title, xlabel="step")
     for model in study.models:

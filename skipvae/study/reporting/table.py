@@ -1,4 +1,4 @@
-"""The table of a study: mean and spread over seeds, and which differences exceed the seeds' noise."""
+"""The table of a study: mean and spread over seeds, and the significant differences between rows."""
 
 import math
 from collections.abc import Mapping, Sequence, Set
@@ -9,14 +9,14 @@ from typing import Any
 from scipy.stats import ttest_ind_from_stats
 
 from skipvae.metrics.registry import METRICS, Metric
-from skipvae.study.plan import Point, Study
+from skipvae.study.plan import Run, Study
 
 Results = Mapping[str, Any]
-"""What metrics.json of a run holds."""
+"""The content of a run's metrics.json."""
 
 
 SIGNIFICANCE = 0.05
-"""A difference exceeds the seeds' noise if Welch's t test calls it significant at this level."""
+"""The level of Welch's t test over seeds at which a difference is called significant."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Cell:
     Attributes:
         values: one for each seed.
         stderr: of a single value, over the test examples, where it is known.
-        best: whether it is better than that of every comparable row by more than the seeds' noise.
+        best: whether it is significantly better than that of every comparable row.
     """
 
     values: tuple[float, ...]
@@ -45,7 +45,7 @@ class Cell:
 
     @property
     def spread(self) -> float | None:
-        """What stands behind the ±: the deviation over seeds; for a single seed the standard error."""
+        """The number after the ±: the deviation over seeds; for a single seed the standard error."""
         return self.stderr if self.deviation is None else self.deviation
 
     def text(self, digits: int, plus_minus: str = " ± ") -> str:
@@ -75,10 +75,10 @@ class Table:
     """All rows of a study.
 
     Attributes:
-        quantities: names of what is varied.
-        metrics: the columns: those that any run has.
+        quantities: names of the varied quantities.
+        metrics: the columns: the metrics that any run has.
         rows: sorted by the varied quantities, then in the order of the study file.
-        spread: what stands behind the ±.
+        spread: the meaning of the number after the ±.
     """
 
     quantities: tuple[str, ...]
@@ -87,7 +87,7 @@ class Table:
     spread: str
 
     def parts(self) -> "list[Table]":
-        """Tables that are narrow enough to read: how well the data is modelled, and what z says of the labels."""
+        """Tables that are narrow enough to read: of the model of the data, and of the labels predicted from z."""
         model = replace(self, metrics=tuple(metric for metric in self.metrics if not metric.of_labels))
         labels = tuple(metric for metric in self.metrics if metric.of_labels)
         labelled = tuple(row for row in self.rows if any(metric.key in row.cells for metric in labels))
@@ -98,31 +98,31 @@ def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
     """The table of the runs that have results.
 
     Args:
-        study: what was run.
-        results: of runs, by the name of their point.
+        study: the study.
+        results: of its finished runs, by name.
     """
     order = [{label: index for index, (label, _) in enumerate(quantity.values)} for quantity in study.quantities]
     names = [quantity.name for quantity in study.quantities]
-    groups: dict[tuple[int, ...], list[tuple[Point, Results]]] = {}
-    for point in study.points:
-        if point.name in results:
-            position = [index.get(point.varied.get(name), -1) for name, index in zip(names, order, strict=True)]
-            key = (*position, study.models.index(point.model))
-            groups.setdefault(key, []).append((point, results[point.name]))
+    groups: dict[tuple[int, ...], list[tuple[Run, Results]]] = {}
+    for run in study.runs:
+        if run.name in results:
+            position = [index.get(run.varied.get(name), -1) for name, index in zip(names, order, strict=True)]
+            key = (*position, study.models.index(run.model))
+            groups.setdefault(key, []).append((run, results[run.name]))
     found = [
         metric
         for metric in METRICS
-        if metric.title and any(_speaks(metric, result.get(metric.key)) for result in results.values())
+        if metric.title and any(_is_shown(metric, result.get(metric.key)) for result in results.values())
     ]
     rows = [_row(groups[key], found) for key in sorted(groups)]
     metrics = [
         metric._replace(title=_title(metric, list(results.values())), digits=_digits(metric, rows)) for metric in found
     ]
-    rows = [replace(row, cells=_marked(row, rows, metrics)) for row in rows]
+    rows = [replace(row, cells=_with_best_marked(row, rows, metrics)) for row in rows]
     return Table(tuple(names), tuple(metrics), tuple(rows), _spread({len(runs) for runs in groups.values()}))
 
 
-def _speaks(metric: Metric, value: float | None) -> bool:
+def _is_shown(metric: Metric, value: float | None) -> bool:
     return value is not None and (value != 0 or not metric.unless_zero)
 
 
@@ -134,7 +134,7 @@ def _spread(num_seeds: Set[int]) -> str:
     return over if len(num_seeds) == 1 else f"{over} at most, in rows with a single one the standard error"
 
 
-def _row(runs: Sequence[tuple[Point, Results]], metrics: Sequence[Metric]) -> Row:
+def _row(runs: Sequence[tuple[Run, Results]], metrics: Sequence[Metric]) -> Row:
     cells = {}
     for metric in metrics:
         values = tuple(float(result[metric.key]) for _, result in runs if result.get(metric.key) is not None)
@@ -144,7 +144,7 @@ def _row(runs: Sequence[tuple[Point, Results]], metrics: Sequence[Metric]) -> Ro
 
 
 def _title(metric: Metric, results: Sequence[Results]) -> str:
-    """What it is called, and the most that it can be if that is the same in all runs."""
+    """The title, with the maximum of the metric if that is the same in all runs."""
     ceilings = {result["mi_ceiling"] for result in results if result.get("mi") is not None}
     units = {len(result["kl_per_dim"]) for result in results if result.get("kl_per_dim")}
     if metric.key == "mi" and len(ceilings) == 1:
@@ -164,13 +164,13 @@ def _majority(result: Results) -> float | None:
 
 
 def _digits(metric: Metric, rows: Sequence[Row]) -> int:
-    """Enough to show the first digit of the smallest spread, but at most four."""
+    """Digits that show the first one of the smallest spread, but at most four."""
     spreads = [cell.spread for row in rows if (cell := row.cells.get(metric.key)) and cell.spread]
     return min(4, max([metric.digits, *(math.ceil(-math.log10(spread)) for spread in spreads)]))
 
 
-def _marked(row: Row, rows: Sequence[Row], metrics: Sequence[Metric]) -> dict[str, Cell]:
-    """The cells of a row, with a mark on those that are better than in every row it can be compared with."""
+def _with_best_marked(row: Row, rows: Sequence[Row], metrics: Sequence[Metric]) -> dict[str, Cell]:
+    """The cells of a row, marked where they are significantly better than in every comparable row."""
     rivals = [other for other in rows if other is not row and _comparable(row, other)]
     marked = {}
     for metric in metrics:
@@ -186,7 +186,7 @@ def _comparable(row: Row, other: Row) -> bool:
 
 
 def exceeds(cell: Cell, other: Cell, better: int) -> bool:
-    """Whether a cell is better than another by more than the noise of the seeds; never with a single seed.
+    """Whether a cell is significantly better than another, by Welch's t test; never with a single seed.
 
     Example:
         >>> exceeds(Cell((-90.1, -90.2, -90.0)), Cell((-95.0, -94.8, -95.1)), better=1)

@@ -19,7 +19,7 @@ def header(table: Table) -> list[str]:
 
 
 def labels(table: Table, row: Row) -> list[str]:
-    """What stands left of the numbers: the varied quantities, `all` where one does not apply, and the model."""
+    """The cells left of the numbers: the varied quantities, `all` if one does not apply, and the model."""
     return [*(str(row.varied.get(name, "all")) for name in table.quantities), row.model]
 
 
@@ -34,11 +34,13 @@ def caption(table: Table) -> str:
         unit = "labels predicted from the posterior means, and k-means clusters of them"
     parts = [f"Test split, {unit}; ± is the {table.spread}"]
     if any("≤" in metric.title for metric in table.metrics):
-        parts.append("MI can be at most ln of the number of test examples")
+        parts.append("MI is at most ln of the number of test examples")
     if any("kl" not in row.cells for row in table.rows):
         parts.append("without z the ELBO is the log-likelihood itself")
     if any(row.cells[m.key].best for row in table.rows for m in table.metrics if m.key in row.cells):
-        parts.append(f"marked where the best exceeds the noise of the seeds (Welch's t test, {SIGNIFICANCE:.0%})")
+        parts.append(
+            f"the best is marked where it is significantly better than all others (Welch's t test, {SIGNIFICANCE:.0%})"
+        )
     return "; ".join(parts) + "."
 
 

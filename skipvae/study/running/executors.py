@@ -1,4 +1,4 @@
-"""Where points run: in this process, in several processes on this machine, or on a cluster through submitit."""
+"""Executors of runs: several processes on this machine, or a cluster through submitit."""
 
 import os
 import subprocess
@@ -9,34 +9,34 @@ from typing import Any
 
 import torch
 
-from skipvae.study.plan import Point
-from skipvae.study.status import Record, log_of
+from skipvae.study.plan import Run
+from skipvae.study.status import RunStatus, log_of
 
 
-def run_processes(points: Sequence[Point], command: Sequence[str], jobs: int) -> None:
-    """Runs points in `jobs` processes at a time, each on its own GPU, or its own share of the CPUs where there is none.
+def run_processes(runs: Sequence[Run], command: Sequence[str], jobs: int) -> None:
+    """Executes runs in `jobs` processes at a time, each on its own GPU, or on its own part of the CPUs without GPUs.
 
     Args:
-        points: what to run.
-        command: runs a single point, whose name is to be its last argument.
-        jobs: at a time.
+        runs: the runs to execute.
+        command: executes a single run, whose name is appended as its last argument.
+        jobs: number of processes at a time.
 
-    A Ctrl-C in the terminal reaches the processes too: they save and end, and so does this. SIGTERM, and whatever else
-    ends this, is passed on to them. The same again ends all at once.
+    A Ctrl-C in the terminal reaches the processes too: they save and end, and so does this one. SIGTERM, and any other
+    exception, is passed on to them. A second signal kills them.
     """
     devices = list(range(jobs))
-    waiting, running = list(points), dict[int, tuple[Point, subprocess.Popen[bytes]]]()
+    waiting, running = list(runs), dict[int, tuple[Run, subprocess.Popen[bytes]]]()
     try:
         while waiting or running:
             while waiting and devices:
-                point, device = waiting.pop(0), devices.pop(0)
-                running[device] = point, _start([*command, point.name], environment_of(device, jobs), point.folder)
+                run, device = waiting.pop(0), devices.pop(0)
+                running[device] = run, _start([*command, run.name], environment_of(device, jobs), run.folder)
             time.sleep(0.1)
-            for device, (point, process) in list(running.items()):
+            for device, (run, process) in list(running.items()):
                 if process.poll() is not None:
                     del running[device]
                     devices.append(device)
-                    note_death(point, process.returncode)
+                    mark_failed(run, process.returncode)
     except BaseException as stop:
         _end([process for _, process in running.values()], stop)
         raise
@@ -64,7 +64,7 @@ def _start(command: list[str], environment: dict[str, str], folder: Path) -> "su
 
 
 def environment_of(index: int, jobs: int) -> dict[str, str]:
-    """The environment of the index-th of the processes that run at the same time."""
+    """The environment variables of the index-th of the processes that run at the same time."""
     settings = dict(os.environ)
     given = settings.get("CUDA_VISIBLE_DEVICES")
     gpus = given.split(",") if given else [str(gpu) for gpu in range(torch.cuda.device_count())]
@@ -74,26 +74,26 @@ def environment_of(index: int, jobs: int) -> dict[str, str]:
     return settings
 
 
-def note_death(point: Point, status: int) -> None:
-    """Records a process that ended before it could say why."""
-    record = Record.read(point.folder)
-    if record.state not in ("finished", "failed") and status != 0:
-        record.state, record.error = "failed", f"its process ended with exit status {status}"
-        record.write(point.folder)
+def mark_failed(run: Run, exit_status: int) -> None:
+    """Marks a run as failed whose process ended before it could note the reason."""
+    status = RunStatus.read(run.folder)
+    if status.state not in ("finished", "failed") and exit_status != 0:
+        status.state, status.error = "failed", f"its process ended with exit status {exit_status}"
+        status.write(run.folder)
 
 
 def run_cluster(
-    points: Sequence[Point], command: Sequence[str], kind: str, options: dict[str, Any], at_once: int, folder: Path
+    runs: Sequence[Run], command: Sequence[str], kind: str, options: dict[str, Any], at_once: int, folder: Path
 ) -> None:
-    """Hands points to submitit, and waits for them; a job that is preempted or runs out of time is queued again.
+    """Submits runs to a cluster, and waits for them; a job that is preempted or runs out of time is queued again.
 
     Args:
-        points: what to run.
-        command: runs a single point, whose name is to be its last argument.
+        runs: the runs to execute.
+        command: executes a single run, whose name is appended as its last argument.
         kind: submitit's executor: slurm, local or debug.
         options: parameters of the executor.
-        at_once: most jobs at the same time, where the cluster can limit them; 1 for no limit.
-        folder: where submitit keeps its own files.
+        at_once: the maximum number of jobs at the same time, if the cluster can limit it; 1 for no limit.
+        folder: folder of submitit's own files.
 
     Raises:
         ModuleNotFoundError: if submitit is not installed.
@@ -107,11 +107,11 @@ def run_cluster(
         options = {"slurm_array_parallelism": at_once, **options}
     executor.update_parameters(name=folder.parent.name, **options)
     with executor.batch():
-        jobs = [executor.submit(ClusterJob([*command, point.name])) for point in points]
+        jobs = [executor.submit(ClusterJob([*command, run.name])) for run in runs]
     try:
-        for point, job in zip(points, jobs, strict=True):
+        for run, job in zip(runs, jobs, strict=True):
             failure = job.exception()  # waits
-            note_death(point, 1 if failure is not None else job.result())
+            mark_failed(run, 1 if failure is not None else job.result())
     except (KeyboardInterrupt, SystemExit):
         for job in jobs:
             job.cancel(check=False)
@@ -119,7 +119,7 @@ def run_cluster(
 
 
 class ClusterJob:
-    """What a job of submitit does: the same command as on this machine, begun again when the cluster stops it."""
+    """A job for submitit: the same command as on this machine, queued again if the cluster stops it."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)

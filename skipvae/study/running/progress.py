@@ -1,4 +1,4 @@
-"""What a study shows while it runs: a line for each point at work, and one for each that ended."""
+"""The progress display of a study: a line for each run in progress, and one for each that ended."""
 
 import os
 import sys
@@ -10,15 +10,15 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from skipvae.study.plan import Point
-from skipvae.study.status import Record, log_of
+from skipvae.study.plan import Run
+from skipvae.study.status import RunStatus, log_of
 
 INTERVAL = 0.5
-"""Seconds between two looks at the run folders."""
+"""Seconds between two readings of the run folders."""
 
 
 def open_console() -> Console:
-    """Writes to where standard output goes now, even once that is sent to the log of a point."""
+    """A console on the present standard output, which stays there when the output of a run is redirected to its log."""
     try:
         file: TextIO = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     except OSError:  # not a real file: a notebook, or a test
@@ -27,8 +27,8 @@ def open_console() -> Console:
 
 
 @contextmanager
-def watched(points: Sequence[Point], console: Console) -> Iterator[None]:
-    """Follows the run folders of points for the time of the block, whichever process and machine is at work on them."""
+def show_progress(runs: Sequence[Run], console: Console) -> Iterator[None]:
+    """Shows the progress of runs during the block, whichever process and machine executes them."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -38,11 +38,11 @@ def watched(points: Sequence[Point], console: Console) -> Iterator[None]:
     )
     stop = threading.Event()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        board = _Board(points, progress)
+        display = _Display(runs, progress)
 
         def follow() -> None:
             while not stop.wait(INTERVAL):
-                board.update()
+                display.update()
 
         follower = threading.Thread(target=follow, daemon=True)
         follower.start()
@@ -51,41 +51,41 @@ def watched(points: Sequence[Point], console: Console) -> Iterator[None]:
         finally:
             stop.set()
             follower.join()
-            board.update()
+            display.update()
 
 
-class _Board:
-    """The display: what is known of each point, and the lines of those at work."""
+class _Display:
+    """The lines of the runs in progress, and the total."""
 
-    def __init__(self, points: Sequence[Point], progress: Progress) -> None:
-        self._open, self._progress = list(points), progress
-        self._width = max(len(point.name) for point in points)
+    def __init__(self, runs: Sequence[Run], progress: Progress) -> None:
+        self._open, self._progress = list(runs), progress
+        self._width = max(len(run.name) for run in runs)
         self._lines: dict[str, TaskID] = {}
-        self._total = progress.add_task("runs".ljust(self._width), total=len(points), note="")
+        self._total = progress.add_task("runs".ljust(self._width), total=len(runs), note="")
 
     def update(self) -> None:
-        """Looks at the run folders of all points that have not ended."""
-        for point in self._open.copy():
-            record = Record.read(point.folder)
-            if record.state in ("training", "testing"):
-                self._show(point, record)
-            elif record.state in ("finished", "failed"):
-                self._end(point, record)
+        """Reads the status of all runs that have not ended."""
+        for run in self._open.copy():
+            status = RunStatus.read(run.folder)
+            if status.state in ("training", "testing"):
+                self._show(run, status)
+            elif status.state in ("finished", "failed"):
+                self._end(run, status)
 
-    def _show(self, point: Point, record: Record) -> None:
-        note = record.state if record.elbo is None else f"{record.state}, val/elbo {record.elbo:.2f}"
-        settings: dict[str, Any] = {"total": record.num_steps or None, "completed": record.step, "note": note}
-        if point.name in self._lines:
-            self._progress.update(self._lines[point.name], **settings)
+    def _show(self, run: Run, status: RunStatus) -> None:
+        note = status.state if status.elbo is None else f"{status.state}, val/elbo {status.elbo:.2f}"
+        settings: dict[str, Any] = {"total": status.num_steps or None, "completed": status.step, "note": note}
+        if run.name in self._lines:
+            self._progress.update(self._lines[run.name], **settings)
         else:
-            self._lines[point.name] = self._progress.add_task(point.name.ljust(self._width), **settings)
+            self._lines[run.name] = self._progress.add_task(run.name.ljust(self._width), **settings)
 
-    def _end(self, point: Point, record: Record) -> None:
-        self._open.remove(point)
-        if point.name in self._lines:
-            self._progress.remove_task(self._lines.pop(point.name))
+    def _end(self, run: Run, status: RunStatus) -> None:
+        self._open.remove(run)
+        if run.name in self._lines:
+            self._progress.remove_task(self._lines.pop(run.name))
         self._progress.advance(self._total)
-        found = f"{record.seconds:.0f} s" if record.error is None else f"{record.error} (see {log_of(point.folder)})"
+        found = f"{status.seconds:.0f} s" if status.error is None else f"{status.error} (see {log_of(run.folder)})"
         self._progress.console.print(
-            f"{point.name.ljust(self._width)}  {record.state}: {found}", markup=False, soft_wrap=True
+            f"{run.name.ljust(self._width)}  {status.state}: {found}", markup=False, soft_wrap=True
         )

@@ -1,4 +1,4 @@
-"""One point of a study: an ordinary fit, taken up where it stopped, then an ordinary test of the best checkpoint."""
+"""One run of a study: an ordinary fit, resumed if it was interrupted, then an ordinary test of the best checkpoint."""
 
 import signal
 import time
@@ -13,9 +13,9 @@ from pytorch_lightning.callbacks import ProgressBar
 
 from skipvae.errors import one_line
 from skipvae.persistence.checkpoint import read_checkpoint
-from skipvae.study.plan import Point
+from skipvae.study.plan import Run
 from skipvae.study.provenance import data_digest, environment
-from skipvae.study.status import Record, output_to_log
+from skipvae.study.status import RunStatus, output_to_log
 from skipvae.training.signals import TERMINATED
 
 
@@ -23,54 +23,54 @@ class Launch(Protocol):
     """Runs a command line such as `["fit", "--config", ...]` in this process, with further callbacks."""
 
     def __call__(self, args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
-        """What comes back has the `datamodule` of the command."""
+        """Returns the CLI object, which has the `datamodule` of the command."""
 
 
-def run_point(point: Point, code: dict[str, str], launch: Launch) -> Record:
-    """Does what is left to do of a point; whatever is printed goes to its log.
+def train_and_test(run: Run, code: dict[str, str], launch: Launch) -> RunStatus:
+    """Trains and tests a run as far as it is not finished; all output goes to its log.
 
     Args:
-        point: what to run.
-        code: digests of the code that runs it.
-        launch: how to run a command line.
+        run: the run.
+        code: digests of the code that executes it, by package.
+        launch: runs a command line.
 
     Returns:
-        The record at the end: finished, or failed with the reason.
+        The status at the end: finished, or failed with the reason.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C; the next call continues from there.
         SystemExit: when the process is asked to end (SIGTERM); likewise.
-        BlockingIOError: if another process is at work on the point.
+        BlockingIOError: if another process is executing the run.
     """
-    with output_to_log(point.folder), _interrupt_handler_kept():
-        record = Record.read(point.folder)
-        record.error = None
-        record.code = {name: _both(record.code.get(name), digest) for name, digest in code.items()}
-        progress = RecordProgress(record, point.folder)
+    with output_to_log(run.folder), _interrupt_handler_kept():
+        status = RunStatus.read(run.folder)
+        status.error = None
+        status.code = {name: _both(status.code.get(name), digest) for name, digest in code.items()}
+        progress = StatusWriter(status, run.folder)
         try:
-            if not record.trained:
-                record.state, record.environment = "training", environment()
-                record.write(point.folder)
-                last = point.folder / "checkpoints" / "last.ckpt"
-                launch(["fit", "--ckpt_path", str(last)] if _is_readable(last) else point.arguments, [progress])
-                record.trained = True
-            record.state = "testing"
-            record.write(point.folder)
-            tested = launch(["test", "--ckpt_path", str(best_checkpoint(point.folder))], [progress])
-            record.data = data_digest(tested.datamodule)
-            record.state = "finished"
+            if not status.trained:
+                status.state, status.environment = "training", environment()
+                status.write(run.folder)
+                last = run.folder / "checkpoints" / "last.ckpt"
+                launch(["fit", "--ckpt_path", str(last)] if _is_readable(last) else run.arguments, [progress])
+                status.trained = True
+            status.state = "testing"
+            status.write(run.folder)
+            tested = launch(["test", "--ckpt_path", str(best_checkpoint(run.folder))], [progress])
+            status.data = data_digest(tested.datamodule)
+            status.state = "finished"
         except (Exception, SystemExit) as error:
             if isinstance(error, SystemExit) and error.code == TERMINATED:
                 raise
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from error
             traceback.print_exc()
-            record.state, record.error = "failed", one_line(error)
+            status.state, status.error = "failed", one_line(error)
         finally:
-            if record.state in ("training", "testing"):
-                record.state = "interrupted"
-            record.write(point.folder)
-    return record
+            if status.state in ("training", "testing"):
+                status.state = "interrupted"
+            status.write(run.folder)
+    return status
 
 
 def best_checkpoint(folder: Path) -> Path:
@@ -95,13 +95,13 @@ def _is_readable(checkpoint: Path) -> bool:
 
 
 def _both(before: str | None, now: str) -> str:
-    """The digest of code that was exchanged in the middle of a run is that of neither."""
+    """The digest of a run whose code changed between two parts of its training: equal to neither digest."""
     return now if before in (None, now) else f"{before}+{now}"
 
 
 @contextmanager
 def _interrupt_handler_kept() -> Iterator[None]:
-    """Lightning switches Ctrl-C off when it was used once; the next point needs it again."""
+    """Restores the handler of Ctrl-C, which Lightning disables once it was used; the next run needs it."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -109,45 +109,45 @@ def _interrupt_handler_kept() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-class RecordProgress(ProgressBar):
-    """Notes in the run folder how far training is, for whoever watches from another process."""
+class StatusWriter(ProgressBar):
+    """Writes the progress of training to the run folder, where other processes read it."""
 
     INTERVAL = 0.5
-    """Seconds between two notes."""
+    """Seconds between two writes."""
 
-    def __init__(self, record: Record, folder: Path) -> None:
+    def __init__(self, status: RunStatus, folder: Path) -> None:
         super().__init__()
-        self._record, self._folder = record, folder
-        self._seconds_before = record.seconds
-        self._begin = self._noted = 0.0
+        self._status, self._folder = status, folder
+        self._seconds_before = status.seconds
+        self._begin = self._written = 0.0
 
     def disable(self) -> None:
         """Called in processes other than the first."""
-        self._noted = float("inf")
+        self._written = float("inf")
 
     def enable(self) -> None:
         """Never called by the trainer."""
-        self._noted = 0.0
+        self._written = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
         self._begin = time.perf_counter()
-        self._record.num_steps = int(min(trainer.estimated_stepping_batches, 2**53))
+        self._status.num_steps = int(min(trainer.estimated_stepping_batches, 2**53))
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Notes the step, if it is time to."""
+        """Writes the step, if the interval is over."""
         now = time.perf_counter()
-        if now - self._noted > self.INTERVAL:
-            self._note(trainer, now)
+        if now - self._written > self.INTERVAL:
+            self._write(trainer, now)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes the end."""
-        self._note(trainer, time.perf_counter())
+        """Writes the last step."""
+        self._write(trainer, time.perf_counter())
 
-    def _note(self, trainer: Trainer, now: float) -> None:
-        self._record.step = trainer.global_step
-        self._record.seconds = self._seconds_before + now - self._begin
+    def _write(self, trainer: Trainer, now: float) -> None:
+        self._status.step = trainer.global_step
+        self._status.seconds = self._seconds_before + now - self._begin
         if "val/elbo" in trainer.callback_metrics:
-            self._record.elbo = float(trainer.callback_metrics["val/elbo"])
-        self._record.write(self._folder)
-        self._noted = now
+            self._status.elbo = float(trainer.callback_metrics["val/elbo"])
+        self._status.write(self._folder)
+        self._written = now

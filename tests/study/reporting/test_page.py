@@ -1,4 +1,4 @@
-"""What a page of results says of a study."""
+"""The section of a study on a page of results, and its findings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from skipvae.study.plan import Study, read_study
 from skipvae.study.reporting.findings import findings, pairs
 from skipvae.study.reporting.page import put_on_page, section
 from skipvae.study.reporting.table import tabulate
-from skipvae.study.status import Record
+from skipvae.study.status import RunStatus
 from tests.study.reporting.test_table import fabricated
 
 WriteStudy = Callable[..., Path]
@@ -26,9 +26,9 @@ def test_findings_are_the_marks_of_welchs_test(study: Study) -> None:
     results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
     (sentence,) = findings(study, tabulate(study, results))
     assert sentence == "**SKIP-VAE against VAE**: ELBO higher; MI, AU without significant difference; NLL lower."
-    for point in study.points:
-        if point.varied == {"K": 2}:
-            results[point.name]["elbo"] = -100.0
+    for run in study.runs:
+        if run.varied == {"K": 2}:
+            results[run.name]["elbo"] = -100.0
     (sentence,) = findings(study, tabulate(study, results))
     assert "ELBO higher at K = 10, without significant difference at K = 2;" in sentence
 
@@ -36,7 +36,7 @@ def test_findings_are_the_marks_of_welchs_test(study: Study) -> None:
 def test_nothing_differs_by_one_seed(write_study: WriteStudy) -> None:
     study = read_study(write_study(seeds=[1]))
     (sentence,) = findings(study, tabulate(study, fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))))
-    assert "noise of the seeds is unknown" in sentence
+    assert "no difference can be called significant" in sentence
 
 
 def test_pairs_differ_by_their_skips_alone(write_study: WriteStudy) -> None:
@@ -48,13 +48,14 @@ def test_pairs_differ_by_their_skips_alone(write_study: WriteStudy) -> None:
 def test_a_section_says_how_it_was_made(study: Study) -> None:
     results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
     environment = {"hardware": "an abacus", "skipvae": "0.1.0", "commit": "abc123", "torch": "2.14"}
-    records = {name: Record(seconds=450.0, environment=environment) for name in results}
-    text = section(study, tabulate(study, results), results, records, ["images/small/by_K"], "said")
+    statuses = {name: RunStatus(seconds=450.0, environment=environment) for name in results}
+    text = section(study, tabulate(study, results), results, statuses, ["A finding."], ["images/small/by_K"], "said")
     assert text.startswith("## small")
     for part in ("skipvae study run", "16 of 16, seeds 1, 2, 3, 4", "500", "an abacus; 2.00 hours", "commit abc123"):
         assert part in text
     assert "Smaller than in the paper." in text
     assert "![by_K](images/small/by_K.png)" in text
+    assert "A finding." in text
     assert text.endswith("said")
 
 

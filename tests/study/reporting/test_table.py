@@ -18,13 +18,13 @@ WriteStudy = Callable[..., Path]
 
 
 def fabricated(study: Study, **levels: tuple[float, float]) -> dict[str, dict[str, Any]]:
-    """Results of each point: normal around a level for each model (key without _), with its own deviation."""
+    """Results of each run: normal around a level for each model (key without _), with its own deviation."""
     generator = np.random.default_rng(0)
     results = {}
-    for point in study.points:
-        level, deviation = levels[point.model.replace("-", "_")]
+    for run in study.runs:
+        level, deviation = levels[run.model.replace("-", "_")]
         elbo = level + deviation * generator.standard_normal()
-        results[point.name] = {
+        results[run.name] = {
             "elbo": elbo,
             "elbo_stderr": 0.5,
             "nll": -elbo - 1,
@@ -56,7 +56,7 @@ def test_mean_and_deviation_over_seeds(study: Study) -> None:
         (10, "SKIP-VAE"),
     ]
     for row in table.rows:
-        values = [results[p.name]["elbo"] for p in study.points if (p.model, p.varied) == (row.model, row.varied)]
+        values = [results[p.name]["elbo"] for p in study.runs if (p.model, p.varied) == (row.model, row.varied)]
         assert row.cells["elbo"].mean == pytest.approx(np.mean(values))
         assert row.cells["elbo"].deviation == pytest.approx(np.std(values, ddof=1))
         assert "ppl" not in row.cells
@@ -74,7 +74,7 @@ def test_text_has_columns_that_compare_vocabularies(study: Study) -> None:
 def test_the_caption_counts_the_seeds_that_are_there(study: Study) -> None:
     results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
     assert tabulate(study, results).spread == "standard deviation over 4 seeds"
-    only = {point.name: results[point.name] for point in study.points if point.seed == 2}
+    only = {run.name: results[run.name] for run in study.runs if run.seed == 2}
     assert tabulate(study, only).spread == "standard error, one seed"
     some = {name: result for name, result in results.items() if "SKIP" in name or "seed2" in name}
     assert "4 seeds at most, in rows with a single one the standard error" in tabulate(study, some).spread
@@ -83,9 +83,9 @@ def test_the_caption_counts_the_seeds_that_are_there(study: Study) -> None:
 def test_what_labels_say_is_a_table_of_its_own(study: Study) -> None:
     results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
     assert len(tabulate(study, results).parts()) == 1
-    for point in study.points:
-        if point.model == "SKIP-VAE":
-            results[point.name] |= {"probe_accuracy": 0.9, "majority_accuracy": 0.114, "nmi": 0.5}
+    for run in study.runs:
+        if run.model == "SKIP-VAE":
+            results[run.name] |= {"probe_accuracy": 0.9, "majority_accuracy": 0.114, "nmi": 0.5}
     model, labels = tabulate(study, results).parts()
     assert table_formats.header(model)[-1] == "seconds"
     assert table_formats.header(labels) == ["K", "model", "linear probe (majority class 0.11)", "k-means NMI"]
@@ -106,9 +106,9 @@ def test_only_a_difference_beyond_the_noise_is_marked(study: Study) -> None:
 
 def test_what_no_other_row_has_is_not_marked(study: Study) -> None:
     results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
-    for point in study.points:
-        if point.model == "VAE":
-            del results[point.name]["elbo"]
+    for run in study.runs:
+        if run.model == "VAE":
+            del results[run.name]["elbo"]
     assert not any(row.cells["elbo"].best for row in tabulate(study, results).rows if "elbo" in row.cells)
 
 

@@ -1,4 +1,4 @@
-"""What the processes of a study see of the machine, and how their ends are told apart."""
+"""The environment of the processes of a study, and the meaning of their exit statuses."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from skipvae.study.plan import Point, read_study
-from skipvae.study.running.executors import ClusterJob, environment_of, note_death
-from skipvae.study.status import Record
+from skipvae.study.plan import Run, read_study
+from skipvae.study.running.executors import ClusterJob, environment_of, mark_failed
+from skipvae.study.status import RunStatus
 
 
 @pytest.fixture
@@ -39,12 +39,12 @@ def test_without_gpus_the_cpus_are_shared(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.fixture
-def point(write_study: Callable[..., Path]) -> Point:
-    return read_study(write_study()).points[0]
+def run(write_study: Callable[..., Path]) -> Run:
+    return read_study(write_study()).runs[0]
 
 
 @pytest.mark.parametrize(
-    ("state", "status", "after"),
+    ("state", "exit_status", "after"),
     [
         ("training", -9, "failed"),  # nobody holds the log any more, so it was killed
         ("waiting", 1, "failed"),
@@ -53,14 +53,14 @@ def point(write_study: Callable[..., Path]) -> Point:
         ("waiting", 0, "waiting"),
     ],
 )
-def test_a_process_that_ends_without_a_word_has_failed(point: Point, state: str, status: int, after: str) -> None:
-    point.folder.mkdir(parents=True)
-    Record(state, error="first").write(point.folder)
-    note_death(point, status)
-    record = Record.read(point.folder)
-    assert record.state == after
+def test_a_process_that_ends_without_a_word_has_failed(run: Run, state: str, exit_status: int, after: str) -> None:
+    run.folder.mkdir(parents=True)
+    RunStatus(state, error="first").write(run.folder)
+    mark_failed(run, exit_status)
+    status = RunStatus.read(run.folder)
+    assert status.state == after
     if after != state:
-        assert record.error == f"its process ended with exit status {status}"
+        assert status.error == f"its process ended with exit status {exit_status}"
 
 
 def test_a_preempted_cluster_job_is_begun_again() -> None:
