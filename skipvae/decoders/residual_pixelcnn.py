@@ -37,6 +37,7 @@ class ResidualPixelCNNDecoder(PixelByPixelDecoder):
     Source: He, Spokoyny, Neubig & Berg-Kirkpatrick 2019 (arXiv:1901.05534), and their published code.
 
     Example:
+        >>> import torch
         >>> decoder = ResidualPixelCNNDecoder(2, (1, 6, 6), channels=4, kernel_sizes=[3, 3, 3], skip=True).eval()
         >>> decoder.log_prob(torch.zeros(3, 1, 6, 6), torch.zeros(3, 2)).shape, decoder.sample(torch.zeros(3, 2)).shape
         (torch.Size([3]), torch.Size([3, 1, 6, 6]))
