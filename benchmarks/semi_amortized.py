@@ -30,7 +30,7 @@ from skipvae import VAE
 from skipvae.decoders import Decoder, GatedPixelCNNDecoder, LSTMDecoder, MLPDecoder
 from skipvae.encoders import Encoder, LSTMEncoder, MLPEncoder, ResNetEncoder
 from skipvae.inference import Amortized, SemiAmortized, gradient_ascent
-from skipvae.inference.likelihood_gradient import LogLikelihood, score
+from skipvae.inference.likelihood_gradient import LogLikelihood, value_and_grad_z
 
 K = 20
 PUBLISHED = {"published": torch.float32, "published, float64": torch.float64}
@@ -48,19 +48,19 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-class PublishedScore(torch.autograd.Function):
-    """The score and its derivative by forward differences, with the gradients of the parameters kept."""
+class PublishedGradZ(torch.autograd.Function):
+    """grad_z and its derivative by forward differences, with the gradients of the parameters kept."""
 
     @staticmethod
     def forward(ctx: Any, log_likelihood: LogLikelihood, z: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        value, ctx.gradients = PublishedScore.gradients(log_likelihood, z)
+        value, ctx.gradients = PublishedGradZ.gradients(log_likelihood, z)
         ctx.z, ctx.log_likelihood = z.detach(), log_likelihood
         ctx.mark_non_differentiable(value)
         return value, ctx.gradients[0].clone()
 
     @staticmethod
     def backward(ctx: Any, _: Tensor, u: Tensor) -> Any:
-        _, moved = PublishedScore.gradients(ctx.log_likelihood, ctx.z + 1e-5 * u)
+        _, moved = PublishedGradZ.gradients(ctx.log_likelihood, ctx.z + 1e-5 * u)
         return None, *((after - before) / 1e-5 for after, before in zip(moved, ctx.gradients, strict=True))
 
     @staticmethod
@@ -71,10 +71,10 @@ class PublishedScore(torch.autograd.Function):
             return value.detach(), torch.autograd.grad(value.sum(), [z, *log_likelihood.parameters])
 
 
-def published_score(log_likelihood: LogLikelihood, z: Tensor, gradient: str) -> Any:
+def published_value_and_grad_z(log_likelihood: LogLikelihood, z: Tensor, gradient: str) -> Any:
     if gradient == "none":
-        return score(log_likelihood, z, gradient)
-    return PublishedScore.apply(log_likelihood, z, *log_likelihood.parameters)
+        return value_and_grad_z(log_likelihood, z, gradient)
+    return PublishedGradZ.apply(log_likelihood, z, *log_likelihood.parameters)
 
 
 def parts(name: str, scale: str, device: str) -> tuple[Encoder, Decoder, Tensor]:
@@ -95,7 +95,7 @@ def parts(name: str, scale: str, device: str) -> tuple[Encoder, Decoder, Tensor]
 
 def as_published(step: Callable[[], None]) -> Callable[[], None]:
     def published() -> None:
-        with mock.patch.object(gradient_ascent, "score", published_score):
+        with mock.patch.object(gradient_ascent, "value_and_grad_z", published_value_and_grad_z):
             step()
 
     return published
@@ -111,8 +111,8 @@ def bare(decoder: Decoder, x: Tensor, num_steps: int, gradient: str) -> Callable
     z = torch.randn(len(x), K, device=x.device, requires_grad=True)
 
     def exact() -> None:
-        slopes = [torch.autograd.grad(decoder(x, z).sum(), z, create_graph=True)[0] for _ in range(num_steps)]
-        torch.stack(slopes).sum().backward()
+        grad_z = [torch.autograd.grad(decoder(x, z).sum(), z, create_graph=True)[0] for _ in range(num_steps)]
+        torch.stack(grad_z).sum().backward()
 
     def finite_difference() -> None:
         for _ in range(num_steps):
@@ -221,7 +221,8 @@ def gradient_errors(model: dict[str, VAE], x: Tensor, num_steps: int) -> dict[st
         truth = gradient_of(reference, cast(x, torch.float64))
     errors = {}
     for label, vae in model.items():
-        with mock.patch.object(gradient_ascent, "score", published_score if label in PUBLISHED else score):
+        computes = published_value_and_grad_z if label in PUBLISHED else value_and_grad_z
+        with mock.patch.object(gradient_ascent, "value_and_grad_z", computes):
             error = gradient_of(vae.eval(), cast(x, next(vae.parameters()).dtype)) - truth
         errors[label] = f"{float(error.norm() / truth.norm()):.1e}"
         vae.train()

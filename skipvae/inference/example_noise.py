@@ -1,4 +1,4 @@
-"""Noise that is a function of the example itself: the same wherever the example stands, and whatever its batch."""
+"""Noise that is a function of the example alone: the same at every index and in every batch."""
 
 import math
 
@@ -19,7 +19,7 @@ def _shift_right(words: Tensor, bits: int) -> Tensor:
 
 
 def _mix(words: Tensor) -> Tensor:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a hash of 64-bit words."""
+    """A hash of 64-bit words: the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
     words = words + _STEP
     words = (words ^ _shift_right(words, 30)) * _FIRST
     words = (words ^ _shift_right(words, 27)) * _SECOND
@@ -29,7 +29,7 @@ def _mix(words: Tensor) -> Tensor:
 def example_keys(x: Tensor) -> Tensor:
     """A hash of the content of each example of x (B, ...): int64 (B,).
 
-    Zeros do not count, so that a sentence has the same key however far it is padded.
+    Zeros do not count, so that the key of a sentence does not depend on its padding.
 
     Example:
         >>> keys = example_keys(torch.tensor([[2, 7, 3, 0], [2, 8, 3, 0]]))
@@ -38,12 +38,20 @@ def example_keys(x: Tensor) -> Tensor:
     """
     content = x.flatten(1)
     words = content.float().view(torch.int32).long() if content.is_floating_point() else content.long()
-    places = torch.arange(words.shape[1], device=x.device)
-    return _mix(words + _mix(places)).masked_fill(content == 0, 0).sum(1)
+    positions = torch.arange(words.shape[1], device=x.device)
+    return _mix(words + _mix(positions)).masked_fill(content == 0, 0).sum(1)
 
 
 def example_noise(x: Tensor, num_draws: int, latent_dim: int, dtype: torch.dtype) -> Tensor:
-    """Standard normal numbers (num_draws, B, latent_dim), a function of the content of each example of x (B, ...).
+    """Standard normal noise (num_draws, B, latent_dim), a function of the content of each example of x (B, ...).
+
+    By the transform of Box & Muller (1958): normal = sqrt(-2 log u) cos(2 pi v), with u and v uniform on (0, 1].
+
+    Args:
+        x: (B, ...).
+        num_draws: how many vectors each example has.
+        latent_dim: K, their length.
+        dtype: of the noise.
 
     Example:
         >>> x = torch.rand(3, 1, 4, 4)
@@ -53,7 +61,7 @@ def example_noise(x: Tensor, num_draws: int, latent_dim: int, dtype: torch.dtype
     """
     draws = torch.arange(num_draws * latent_dim, device=x.device).view(num_draws, 1, latent_dim)
     words = _mix(_mix(example_keys(x)).view(-1, 1) + _mix(draws))  # (num_draws, B, latent_dim)
-    # Box and Muller (1958): a length and an angle, of 24 bits each, the most that float32 holds.
-    radius, angle = ((_shift_right(words, bits) & ((1 << 24) - 1)).float() + 1 for bits in (40, 16))
-    normal = (-2 * (radius / (1 << 24)).log()).sqrt() * (angle * (2 * math.pi / (1 << 24))).cos()
+    # u and v times 2^24, of 24 bits of the hash each: the most that float32 holds.
+    u, v = ((_shift_right(words, bits) & ((1 << 24) - 1)).float() + 1 for bits in (40, 16))
+    normal = (-2 * (u / (1 << 24)).log()).sqrt() * (v * (2 * math.pi / (1 << 24))).cos()
     return normal.to(dtype)

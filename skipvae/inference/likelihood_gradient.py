@@ -1,6 +1,6 @@
-"""The gradient of log p(x|z) by z, and the ways to differentiate it once more.
+"""The gradient of log p(x|z) w.r.t. z, and the ways to differentiate it once more.
 
-Inference by gradient steps needs the former at every step; an encoder that learns through the steps needs the latter.
+Gradient ascent needs the gradient at every step; an encoder that is trained through the steps needs its derivatives.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,22 @@ from torch import Tensor
 from skipvae.decoders.base import Decoder
 from skipvae.nn.evaluation_mode import evaluation_mode
 
-Gradient = Literal["exact", "finite_difference", "none"]
+SecondDerivative = Literal["exact", "finite_difference", "none"]
+"""How grad_z can be differentiated w.r.t. z and the parameters of the decoder.
+
+- "exact" keeps the graph of the gradient.
+- "finite_difference" keeps z alone and takes central differences of gradients in the backward pass: it works where
+  there is no second derivative and needs memory for one step at a time. The two agree for smooth decoders; at the kinks
+  of a ReLU, differences see the curvature that the exact derivative, zero almost everywhere, does not.
+- "none": grad_z is a constant.
+"""
 
 
 class LogLikelihood:
-    """z -> log p(x|z) of a batch: the same function at every call, with one mode, one dropout mask and one precision.
+    """z -> log p(x|z) of a batch: the same function at every call, with one mode and one dropout mask.
 
     Args:
-        decoder: log p(x|z).
+        decoder: p(x|z).
         x: (B, ...).
     """
 
@@ -39,75 +47,82 @@ class LogLikelihood:
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What can be learnt."""
+        """The parameters of the decoder that are trained."""
         return [parameter for parameter in self.decoder.parameters() if parameter.requires_grad]
 
 
-def score(log_likelihood: LogLikelihood, z: Tensor, gradient: Gradient) -> tuple[Tensor, Tensor]:
-    """log p(x|z), (B,), as a constant, and its gradient by z, (B, K).
+def value_and_grad_z(
+    log_likelihood: LogLikelihood, z: Tensor, second_derivative: SecondDerivative
+) -> tuple[Tensor, Tensor]:
+    """log p(x|z), (B,) nats, a constant, and its gradient grad_z w.r.t. z, (B, K).
 
     Args:
         log_likelihood: z -> log p(x|z).
         z: (B, K).
-        gradient: how the score can be differentiated by z and by the parameters of the decoder. "exact" keeps the
-            graph; "finite_difference" keeps z alone and takes central differences of gradients in the backward pass,
-            which works where there is no second derivative and needs memory for one step at a time; "none": it is
-            a constant. The two agree for smooth decoders; at the kinks of a ReLU, differences see the curvature that
-            the exact derivative, zero almost everywhere, does not.
+        second_derivative: how grad_z can be differentiated.
     """
-    if gradient == "exact":
-        return _score(log_likelihood, z if z.requires_grad else z.requires_grad_(), create_graph=True)
-    if gradient == "finite_difference":
-        return _DifferencedScore.apply(log_likelihood, z, *log_likelihood.parameters)  # type: ignore[no-any-return]
-    return _constant_score(log_likelihood, z)
+    if second_derivative == "exact":
+        return _value_and_grad_z(log_likelihood, z if z.requires_grad else z.requires_grad_(), create_graph=True)
+    if second_derivative == "finite_difference":
+        return _FiniteDifference.apply(log_likelihood, z, *log_likelihood.parameters)  # type: ignore[no-any-return]
+    return _constant_value_and_grad_z(log_likelihood, z)
 
 
-def _constant_score(log_likelihood: LogLikelihood, z: Tensor) -> tuple[Tensor, Tensor]:
+def _constant_value_and_grad_z(log_likelihood: LogLikelihood, z: Tensor) -> tuple[Tensor, Tensor]:
     with frozen(log_likelihood.parameters):
-        return _score(log_likelihood, z.detach().requires_grad_(), create_graph=False)
+        return _value_and_grad_z(log_likelihood, z.detach().requires_grad_(), create_graph=False)
 
 
-def _score(log_likelihood: LogLikelihood, z: Tensor, create_graph: bool) -> tuple[Tensor, Tensor]:
+def _value_and_grad_z(log_likelihood: LogLikelihood, z: Tensor, create_graph: bool) -> tuple[Tensor, Tensor]:
     with torch.enable_grad():
         value = log_likelihood(z)
         with torch.autocast(z.device.type, enabled=False):  # the types are those of the forward pass
-            (gradient,) = torch.autograd.grad(value.sum(), z, create_graph=create_graph)
-    return value.detach(), gradient
+            (grad_z,) = torch.autograd.grad(value.sum(), z, create_graph=create_graph)
+    return value.detach(), grad_z
 
 
-class _DifferencedScore(torch.autograd.Function):
-    """The score, and its products with a vector u: the gradient of u . score by z and by the parameters."""
+class _FiniteDifference(torch.autograd.Function):
+    """log p(x|z) and grad_z, whose backward pass takes central differences.
+
+    Given u (B, K), the gradient of the loss w.r.t. grad_z, a backward pass returns the gradients of u . grad_z w.r.t. z
+    and the parameters. With v = u / |u|, this product is a derivative of log p(x|z) in the direction of v:
+
+        u . grad_z  =  |u| d/ds log p(x|z + s v) at s = 0
+                    ~  |u| / (2 s) (log p(x|z + s v) - log p(x|z - s v))
+
+    so its gradients are those of log p(x|.) at two points near z, which need no second derivative.
+    """
 
     @staticmethod
     def forward(ctx: Any, log_likelihood: LogLikelihood, z: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = _constant_score(log_likelihood, z)
+        value, grad_z = _constant_value_and_grad_z(log_likelihood, z)
         ctx.save_for_backward(z)
         ctx.log_likelihood = log_likelihood
         ctx.mark_non_differentiable(value)
-        return value, gradient
+        return value, grad_z
 
     @staticmethod
     def backward(ctx: Any, _: Tensor, u: Tensor) -> tuple[Tensor | None, ...]:
         (z,), log_likelihood = ctx.saved_tensors, ctx.log_likelihood
-        # The best step for central differences: their error falls with its square, that of rounding grows with 1/step.
-        step = torch.finfo(z.dtype).eps ** (1 / 3)
-        length = u.norm(dim=-1, keepdim=True)  # (B, 1)
-        direction = u / length.clamp(min=torch.finfo(u.dtype).tiny)
-        z = torch.where(length > 0, z, 0.0)  # where nothing is asked, nothing can be infinite
-        total: list[Tensor | None] = [None] * (1 + len(log_likelihood.parameters))
+        # The best s for central differences: their error falls with s^2, that of rounding grows with 1/s.
+        s = torch.finfo(z.dtype).eps ** (1 / 3)
+        norm = u.norm(dim=-1, keepdim=True)  # |u|, (B, 1)
+        v = u / norm.clamp(min=torch.finfo(u.dtype).tiny)
+        z = torch.where(norm > 0, z, 0.0)  # a diverged example has u = 0; its z must not make the sum infinite
+        gradients: list[Tensor | None] = [None] * (1 + len(log_likelihood.parameters))
         with torch.enable_grad(), full_precision(z.device):
-            for side in (step, -step):
-                there = (z + side * direction).detach().requires_grad_()
-                objective = (length.squeeze(-1) / (2 * side) * log_likelihood(there)).sum()
-                gradients = torch.autograd.grad(objective, [there, *log_likelihood.parameters], allow_unused=True)
-                total = [b if a is None else a + b for a, b in zip(total, gradients, strict=True)]
-        return None, *total
+            for signed in (s, -s):
+                nearby = (z + signed * v).detach().requires_grad_()
+                term = (norm.squeeze(-1) / (2 * signed) * log_likelihood(nearby)).sum()
+                new = torch.autograd.grad(term, [nearby, *log_likelihood.parameters], allow_unused=True)
+                gradients = [b if a is None else a + b for a, b in zip(gradients, new, strict=True)]
+        return None, *gradients
 
 
 @contextmanager
 def frozen(parameters: list[Tensor]) -> Iterator[None]:
-    """No gradients of these, so that operators that compute all gradients at once know which are not asked for."""
-    # What was computed from parameters, or in inference mode, has a flag that cannot be set: it costs the time.
+    """A context without gradients of these parameters, so that operators do not compute them along with others."""
+    # The flag of computed parameters (hypernetworks), or of those made in inference mode, cannot be set.
     leaves = [parameter for parameter in parameters if parameter.is_leaf and not parameter.is_inference()]
     try:
         for leaf in leaves:
@@ -120,7 +135,7 @@ def frozen(parameters: list[Tensor]) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers from a seed of their own; those outside go on as if nothing had happened."""
+    """A context with random numbers from this seed; afterwards the generators continue from their state before."""
     generators = [torch.default_generator]
     if device.type == "cuda":
         generators.append(torch.cuda.default_generators[device.index or 0])
@@ -136,7 +151,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """No autocast and no TF32: differences of nearby gradients would be differences of their rounding."""
+    """A context without autocast and TF32: differences of nearby values would be differences of their rounding."""
     cudnn = torch.backends.cudnn
     with ExitStack() as stack:
         stack.enter_context(torch.autocast(device.type, enabled=False))

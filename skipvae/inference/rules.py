@@ -1,7 +1,8 @@
 """Rules of gradient ascent on the ELBO in the parameters lambda = (mean, logvar) of q(z|x).
 
-A rule has two formulas: the gradient of the bound of an example by one sample z = mean + sigma noise, and the step that
-is made of it before momentum and learning rate. Both are given grad_z, the gradient of log p(x|z) w.r.t. z.
+A rule has two formulas, with one sample z = mean + sigma noise: the gradient g of the bound of each example, given
+grad_z, the gradient of log p(x|z) w.r.t. z; and step(g), which momentum and learning rate then act on (see
+`skipvae.inference.gradient_ascent`).
 
 `benchmarks/refinement_rules.py` measures the two side by side: the bound along the steps and after training, and the
 time of a training step, which is the same.
@@ -16,11 +17,11 @@ from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class Rule(ABC):
-    """Gradient and step.
+    """The gradient and the step.
 
     Attributes:
-        rate: what the learning rate is multiplied by.
-        limit: the largest mean and log-variance that a decoder is asked about: beyond, a refinement has diverged.
+        rate: factor of the learning rate.
+        limit: bound of the absolute mean and log-variance: beyond, the example has diverged.
     """
 
     rate: float
@@ -28,23 +29,43 @@ class Rule(ABC):
 
     @abstractmethod
     def gradient(self, q: DiagonalGaussian, noise: Tensor, grad_z: Tensor, beta: float) -> Tensor:
-        """The gradient of log p(x|z) - beta KL(q || p) of each example w.r.t. (mean, logvar), (B, 2K)."""
+        """The gradient g of log p(x|z) - beta KL(q || p) of each example w.r.t. (mean, logvar).
+
+        Args:
+            q: N(mean, sigma^2), parameters (B, K).
+            noise: standard normal, (B, K).
+            grad_z: the gradient of log p(x|z) w.r.t. z, (B, K).
+            beta: weight of the KL.
+
+        Returns:
+            (B, 2K), that w.r.t. the mean before that w.r.t. logvar.
+        """
 
     @abstractmethod
     def step(self, q: DiagonalGaussian, gradient: Tensor, max_grad_norm: float) -> Tensor:
-        """The step from q that is made of the gradient (B, 2K), (B, 2K), clipped."""
+        """step(g), clipped.
+
+        Args:
+            q: the posterior at which the gradient was taken, parameters (B, K).
+            gradient: g, (B, 2K).
+            max_grad_norm: the norm at which it is clipped.
+
+        Returns:
+            (B, 2K).
+        """
 
 
 class NaturalGradient(Rule):
-    """Ours: a tenth of the natural gradient, each example for itself.
+    """Ours: a tenth of the natural gradient, clipped example by example.
 
-        g = grad_z + beta d/dz (log p(z) - log q(z))       the gradient of the bound along the path of z
-        gradient = (g, sigma noise g / 2)
-        step = (sigma^2 g, sigma noise g), shortened to max_grad_norm where it is longer
+        along_path = grad_z + beta (noise / sigma - z)     of log p(x|z) + beta (log p(z) - log q(z)) w.r.t. z
+        gradient   = (along_path, sigma noise along_path / 2)
+        step       = (sigma^2 along_path, sigma noise along_path), scaled down to max_grad_norm where it is longer
 
-    The gradient leaves out the score of q, whose mean is zero: so its noise vanishes where q is the exact posterior
-    (Roeder et al. 2017, arXiv:1703.09194). The step is the natural gradient (Amari 1998): the gradient in the geometry
-    of Gaussians, (1 / sigma^2, 1/2). So the same learning rate fits posteriors of any width, and the posterior of an
+    The gradient follows the path of the sample and leaves out the score of q, the gradient of log q w.r.t. lambda at a
+    fixed z, whose mean is zero: so its noise vanishes where q is the exact posterior (Roeder et al. 2017,
+    arXiv:1703.09194). The step is the natural gradient (Amari 1998): the gradient divided by the Fisher information of
+    Gaussians, (1 / sigma^2, 1/2). So the same learning rate fits posteriors of any width, and the posterior of an
     example depends neither on its batch nor on the number of processes. Without noise, the whole natural gradient would
     lead to the mean of a Gaussian posterior in one step; with noise, a tenth of it averages over some steps, and with a
     momentum of 0.5 it is almost critically damped: the best fixed factor of those that were tried on digits.
@@ -60,8 +81,8 @@ class NaturalGradient(Rule):
 
     def step(self, q: DiagonalGaussian, gradient: Tensor, max_grad_norm: float) -> Tensor:
         """See the class."""
-        by_mean, by_logvar = gradient.chunk(2, -1)
-        step = torch.cat([q.logvar.exp() * by_mean, 2.0 * by_logvar], -1)
+        grad_mean, grad_logvar = gradient.chunk(2, -1)
+        step = torch.cat([q.logvar.exp() * grad_mean, 2.0 * grad_logvar], -1)
         squared = step.square().sum(-1, keepdim=True)
         return step * (max_grad_norm * squared.clamp(min=max_grad_norm**2).rsqrt())
 
@@ -73,8 +94,8 @@ class PublishedGradient(Rule):
         step = gradient / B; its mean's part and its logvar's part are each multiplied by
                c = max_grad_norm / (norm + 1e-6) if c < 1, by the norm of the whole batch's part (B, K)
 
-    The step so is the gradient of the batch mean of the bound: that of an example depends on its batch. Parameters are
-    not bounded.
+    So the step is along the gradient of the batch mean of the bound, and that of an example depends on its batch. Mean
+    and log-variance are not bounded.
     """
 
     rate, limit = 1.0, torch.inf
@@ -82,8 +103,9 @@ class PublishedGradient(Rule):
     def gradient(self, q: DiagonalGaussian, noise: Tensor, grad_z: Tensor, beta: float) -> Tensor:
         """See the class."""
         sigma = (0.5 * q.logvar).exp()
-        by_logvar = 0.5 * (sigma * noise * grad_z - beta * (q.logvar.exp() - 1.0))
-        return torch.cat([grad_z - beta * q.mean, by_logvar], -1)
+        grad_mean = grad_z - beta * q.mean
+        grad_logvar = 0.5 * (sigma * noise * grad_z - beta * (q.logvar.exp() - 1.0))
+        return torch.cat([grad_mean, grad_logvar], -1)
 
     def step(self, q: DiagonalGaussian, gradient: Tensor, max_grad_norm: float) -> Tensor:
         """See the class."""

@@ -47,9 +47,9 @@ def log_aggregated_posterior(
 ) -> Tensor:
     """log q(z_n) = log 1/N sum_m q(z_n|x_m), the exact mixture over all N components.
 
-    The N^2 log-densities are the product of two thin matrices, taken in square blocks, so that memory is of order
-    `block_size` squared. All are relative to log q(z_n|x_n), which is computed apart: the ratio of a sample's own
-    component is exactly 1, and the others cannot well overflow, since the mean of q(z_n|x_m) / q(z_n|x_n) is 1.
+    The N^2 log-densities are the product of two thin matrices, computed in square blocks, so that memory is of order
+    `block_size` squared. They are relative to log q(z_n|x_n), which is computed separately: the ratio of a sample's own
+    component is exactly 1, and the others rarely overflow, since the mean of q(z_n|x_m) / q(z_n|x_n) is 1.
 
     Args:
         mean: (N, K) posterior means.
@@ -64,23 +64,32 @@ def log_aggregated_posterior(
         (N,) nats, float64.
     """
     mean, logvar, z = as_float64(mean), as_float64(logvar), as_float64(z)
-    center = mean.mean(0)  # the expanded square below cancels least around zero
+    center = mean.mean(0)  # the terms (a), (b) and (c) cancel least around zero
     mean, z = mean - center, z - center
     precision, posterior = (-logvar).exp(), DiagonalGaussian(mean, logvar)
-    own, at_zero = posterior.log_prob(z), posterior.log_prob(torch.zeros_like(z))  # (N,)
+    # With (z - mean)^2 = z^2 - 2 z mean + mean^2 written out, sums over the K dimensions, precision = 1 / sigma^2:
+    #
+    #   log q(z_n|x_m) - log q(z_n|x_n)  =  z_n^2 . (-1/2 precision_m)                                     (a)
+    #                                     + z_n . (mean_m precision_m)                                     (b)
+    #                                     - 1/2 sum (mean_m^2 precision_m + logvar_m + log 2 pi)           (c)
+    #                                     - log q(z_n|x_n)                                                 (d)
+    #
+    # (c) is log q(0|x_m). Each term is a product of a factor of n and a factor of m: a column here, a column there.
+    own = posterior.log_prob(z)  # log q(z_n|x_n), (N,)
+    at_zero = posterior.log_prob(torch.zeros_like(z))  # log q(0|x_m), (N,)
     one = torch.ones_like(own)
     dtype = torch.float32 if fast else torch.float64
-    samples = torch.column_stack((z.square(), z, one, -own)).to(dtype)  # (N, 2K + 2)
-    components = torch.column_stack((-0.5 * precision, mean * precision, at_zero, one)).to(dtype)
+    a, b, c, d = (z.square(), -0.5 * precision), (z, mean * precision), (one, at_zero), (-own, one)
+    samples, components = (torch.column_stack(factors).to(dtype) for factors in zip(a, b, c, d, strict=True))
 
     total = torch.zeros_like(own)  # (N,) sum_m q(z_n|x_m) / q(z_n|x_n)
     with _full_precision(samples.device.type):
         for i, rows in enumerate(torch.split(samples, block_size)):
             for j, columns in enumerate(torch.split(components, block_size)):
-                log_ratio = rows @ columns.T  # (block, block)
+                log_ratio = rows @ columns.T  # (a) + (b) + (c) + (d), (block, block)
                 if i == j:
                     log_ratio.diagonal().zero_()
-                # exp is many times slower where it underflows, and e^-80 adds nothing
+                # exp is many times slower where it underflows, and e^-80 adds nothing to 1
                 total[i * block_size :][: len(rows)] += log_ratio.clamp_(min=-80).exp_().sum(1)
     return own + total.log() - math.log(len(mean))
 

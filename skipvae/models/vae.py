@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from skipvae.decoders.base import Decoder
 from skipvae.encoders.base import Encoder
-from skipvae.inference import Amortized, Inference, Inferred, Optimized
+from skipvae.inference import Amortized, GradientAscent, Inference, Inferred
 from skipvae.models.base import GenerativeModel
 from skipvae.models.evaluation import Evaluation
 from skipvae.models.training_split import NoTrainingExamplesError, labelled_training_batches
@@ -82,7 +82,7 @@ class VAE(GenerativeModel):
             )
         if not 0 <= free_bits <= 1e6:
             raise ValueError(f"free_bits is {free_bits}: give the nats that each dimension has free, at least 0")
-        if free_bits and isinstance(inference, Optimized) and getattr(inference, "gradient", "none") == "none":
+        if free_bits and isinstance(inference, GradientAscent) and getattr(inference, "gradient", "none") == "none":
             raise ValueError("free_bits does nothing where the loss has no gradient by the posterior: leave it out")
         if decoder.latent_dim < 1:
             raise ValueError("a VAE needs latent_dim >= 1: for a model without z take skipvae.Autoregressive")

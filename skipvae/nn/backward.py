@@ -1,4 +1,4 @@
-"""What functions with a backward pass of their own have in common."""
+"""Helpers of autograd functions with a hand-written backward pass."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,7 +11,7 @@ Backward = Callable[..., tuple[Tensor | None, ...]]
 
 
 def in_own_types(backward: Backward) -> Backward:
-    """Decorates a backward pass that casts for itself: autocast, if somebody runs it there, would cast once more."""
+    """Decorates a backward pass that casts by itself: autocast, if it is on there, would cast once more."""
 
     @wraps(backward)
     def without_autocast(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -22,7 +22,7 @@ def in_own_types(backward: Backward) -> Backward:
 
 
 def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a b, summed up in the type of the total."""
+    """total += a b in place, for total (M, N), a (M, L), b (L, N), added in the type of the total."""
     if total.dtype == a.dtype:
         total.addmm_(a, b)
     else:

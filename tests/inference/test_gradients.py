@@ -121,16 +121,17 @@ def test_an_encoder_trained_on_its_own_elbo_is_at_rest_at_the_exact_posterior():
     torch.manual_seed(0)
     decoder = LinearGaussianDecoder()
     x = decoder.sample(torch.randn(6, 2, dtype=torch.double)).detach()
-    exact = decoder.posterior(x).detach()
+    with torch.no_grad():
+        exact = decoder.posterior(x)
 
-    def slopes(shift):
+    def gradients_at(shift):
         encoder = Normals(nn.Parameter(exact.mean + shift), nn.Parameter(exact.logvar.clone()))
         return gradients(VAE(encoder, decoder, SemiAmortized(3, gradient="none")), x)
 
-    at_rest, shifted = slopes(0.0), slopes(0.3)
+    at_rest, shifted = gradients_at(0.0), gradients_at(0.3)
     assert at_rest["encoder.mean"].abs().max() < 1e-12
     assert at_rest["encoder.logvar"].abs().max() < 1e-12
-    precision = (-exact.logvar).exp()  # the Hessian of the Gaussian's ELBO, and so the slope at 0.3 without noise
+    precision = (-exact.logvar).exp()  # the Hessian of the Gaussian's ELBO, and so the gradient at 0.3 without noise
     torch.testing.assert_close(shifted["encoder.mean"], 0.3 * precision / len(x))
 
 
@@ -141,7 +142,7 @@ def test_an_encoder_trained_towards_the_refined_posterior(encoder_loss):
     encoder = Normals(nn.Parameter(q.mean.detach()), nn.Parameter(q.logvar.detach()))
     found = gradients(VAE(encoder, model.decoder, model.inference), x)
     torch.manual_seed(3)
-    target, initial = model._inferred(x).posterior.detach(), DiagonalGaussian(encoder.mean, encoder.logvar)
+    target, initial = model._inferred(x).posterior, DiagonalGaussian(encoder.mean, encoder.logvar)
     pair = (initial, target) if encoder_loss == "kl" else (target, initial)  # the published direction is encoder first
     wanted = torch.autograd.grad(divergence(*pair).mean(), [encoder.mean, encoder.logvar])
     torch.testing.assert_close(found["encoder.mean"], wanted[0])

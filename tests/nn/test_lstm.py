@@ -68,13 +68,13 @@ def test_recomputing_leaves_dropout_its_order():
 
 
 def test_recomputes_a_sixth_of_the_steps_at_a_time(monkeypatch):
-    lstm, seen, slopes = LSTM(3, 5, num_layers=2, recompute=True), [], lstm_module._slopes
+    lstm, seen, compute = LSTM(3, 5, num_layers=2, recompute=True), [], lstm_module._local_derivatives
 
     def spied(a, c):
         seen.append(tuple(a.shape))
-        return slopes(a, c)
+        return compute(a, c)
 
-    monkeypatch.setattr(lstm_module, "_slopes", spied)
+    monkeypatch.setattr(lstm_module, "_local_derivatives", spied)
     lstm(torch.randn(6, 12, 3))[0].sum().backward()
     assert seen == [(2, 6, 4, 5)] * 12
 
