@@ -71,16 +71,16 @@ def one_line(error: BaseException) -> str:
     unknown = re.search(r"class_path '([\w.]+)': Option '\w+' is not accepted", message)
     if unknown:
         module, _, name = unknown[1].rpartition(".")
-        accepted = _arguments(getattr(import_module(module), name))
+        accepted = arguments_of(getattr(import_module(module), name))
         message += f"; it takes {', '.join(dict.fromkeys(accepted))}"
     return message or type(error).__name__
 
 
-def _arguments(kind: type) -> list[str]:
-    """What a class takes, by itself and in what it passes on to the classes that it extends."""
+def arguments_of(kind: type) -> list[str]:
+    """The names of the arguments that a class takes, itself or to pass them on to the classes that it extends."""
     own = inspect.signature(kind).parameters
     named = [name for name, parameter in own.items() if parameter.kind is not parameter.VAR_KEYWORD]
-    return named if len(named) == len(own) else named + _arguments(kind.__mro__[1])
+    return named if len(named) == len(own) else named + arguments_of(kind.__mro__[1])
 
 
 def _wraps(error: BaseException) -> bool:

@@ -11,7 +11,9 @@ from jsonargparse import ArgumentParser
 from pytorch_lightning import LightningDataModule
 
 from datamodules import ImageDataModule, SentenceDataModule
+from skipvae.cli.config_files import read_config
 from skipvae.models import GenerativeModel
+from skipvae.persistence.config_merge import merged
 from skipvae.persistence.spec import build
 from tests.command_line import QUIET, ROOT, OtherProcess, log_likelihood, plain
 
@@ -20,8 +22,8 @@ NARROW = {"hidden_dim": 8, "channels": 4, "embedding_dim": 6, "latent_dim": 3}
 
 
 def configs_of_runs() -> list[Path]:
-    """All but the study files, which have no model of their own."""
-    return [path for path in sorted(ROOT.glob("configs/**/*.yaml")) if "model" in yaml.safe_load(path.read_text())]
+    """All but the study files."""
+    return [path for path in sorted(ROOT.glob("configs/**/*.yaml")) if "models" not in yaml.safe_load(path.read_text())]
 
 
 def narrowed(node: Any, path: str) -> Iterator[str]:
@@ -59,7 +61,7 @@ def tiny_data(data: LightningDataModule) -> list[str]:
 
 @pytest.mark.parametrize("path", configs_of_runs(), ids=lambda path: str(path.relative_to(ROOT / "configs")))
 def test_a_config_trains_and_its_checkpoint_is_the_same_elsewhere(workspace, other_process: OtherProcess, path):
-    config = yaml.safe_load(path.read_text())
+    config = read_config(path)
     short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1"]
     overrides = [*tiny_data(own_data(config)), *narrowed(config["model"], "model"), *short, *QUIET]
     cli = plain(["fit", "--config", str(path), "--trainer.accelerator=cpu", *overrides])
@@ -83,12 +85,36 @@ def test_a_config_trains_and_its_checkpoint_is_the_same_elsewhere(workspace, oth
 
 @pytest.mark.parametrize("path", configs_of_runs(), ids=lambda path: str(path.relative_to(ROOT / "configs")))
 def test_the_data_of_a_config_says_its_sizes(path):
-    data = own_data(yaml.safe_load(path.read_text()))
+    data = own_data(read_config(path))
     assert isinstance(data, (ImageDataModule, SentenceDataModule))
     if isinstance(data, ImageDataModule):
         assert len(data.image_shape) == 3
 
 
+def bases_of(path: Path) -> list[Path]:
+    """The files that a config names as its base."""
+    named = yaml.safe_load(path.read_text()).get("base", [])
+    return [path.parent / base for base in (named if isinstance(named, list) else [named])]
+
+
+def test_a_reader_follows_two_bases_at_most():
+    def depth(path: Path) -> int:
+        return 1 + max((depth(base) for base in bases_of(path)), default=-1)
+
+    assert {depth(path) for path in configs_of_runs()} == {0, 1, 2}
+
+
+def test_a_base_is_not_repeated():
+    for path in configs_of_runs():
+        whole: dict[str, Any] = {}
+        for base in bases_of(path):
+            whole = merged(whole, read_config(base))
+        own = yaml.safe_load(path.read_text())
+        for key in own.keys() - {"base"} if whole else ():
+            without = {name: value for name, value in own.items() if name not in ("base", key)}
+            assert merged(whole, without) != read_config(path), f"{path}: the base says {key}: {own[key]} already"
+
+
 def test_names_of_runs_differ():
-    names = [yaml.safe_load(path.read_text())["name"] for path in configs_of_runs()]
+    names = [read_config(path)["name"] for path in configs_of_runs()]
     assert len(names) == len(set(names)) > 0

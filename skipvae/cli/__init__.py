@@ -45,7 +45,7 @@ def run(args: list[str], callbacks: "Sequence[Callback]" = ()) -> Any:
     if args[0] == "study":
         from skipvae import study
 
-        return study.main(args[1:], launch=run)
+        return study.main(args[1:], launch=run, parse=parse)
     from skipvae.persistence.strict_yaml import use_for_arguments
 
     use_for_arguments()
@@ -56,6 +56,17 @@ def run(args: list[str], callbacks: "Sequence[Callback]" = ()) -> Any:
     from skipvae.cli import trainer_cli
 
     return trainer_cli.run(args, callbacks)
+
+
+def parse(args: list[str]) -> dict[str, Any]:
+    """The whole config that a command such as `fit` asks for, all defaults included; nothing is run."""
+    usage.check(args[0], args[1:])
+    from skipvae.persistence.strict_yaml import use_for_arguments
+
+    use_for_arguments()
+    from skipvae.cli import trainer_cli
+
+    return trainer_cli.parse(args)
 
 
 def main(args: list[str] | None = None) -> None:

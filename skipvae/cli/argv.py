@@ -1,7 +1,6 @@
 """Argument preprocessing: what is decided about a command line before its parser sees it."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from skipvae.persistence import saved_runs
 from skipvae.persistence.checkpoint import read_checkpoint
@@ -51,7 +50,7 @@ def with_config_of_run(args: list[str]) -> list[str]:
         root = saved_runs.root_of(_option(args, "--trainer.default_root_dir"))
         name = _option(args, "--name") if option == "--ckpt_path" else None  # elsewhere it names the new run
         checkpoint = str(saved_runs.newest_checkpoint(root, name, checkpoint))
-        args = [*_without_option(args, option), option, checkpoint]
+        args = [*split_option(args, option)[1], option, checkpoint]
     folder = saved_runs.folder_of(str(checkpoint))
     if folder is None:
         read_checkpoint(str(checkpoint))  # if it is no checkpoint at all, that is what to say
@@ -67,18 +66,24 @@ def _option(args: Sequence[str], name: str) -> str | None:
 
 def values_of(args: Sequence[str], *names: str) -> list[str]:
     """The values of an option that has these names, in order."""
-    separate = [value for name, value in pairwise(args) if name in names]
-    joined = [arg.partition("=")[2] for arg in args if arg.startswith(tuple(f"{name}=" for name in names))]
-    return separate + joined
+    return split_option(args, *names)[0]
 
 
-def _without_option(args: Sequence[str], name: str) -> list[str]:
-    kept, skip = [], False
-    for arg in args:
-        if skip:
-            skip = False
-        elif arg == name:
-            skip = True
-        elif not arg.startswith(f"{name}="):
-            kept.append(arg)
-    return kept
+def split_option(args: Sequence[str], *names: str) -> tuple[list[str], list[str]]:
+    """The values of an option that has these names, and the other arguments, both in order.
+
+    Example:
+        >>> split_option(["-c", "a.yaml", "--name", "x", "--config=b.yaml"], "-c", "--config")
+        (['a.yaml', 'b.yaml'], ['--name', 'x'])
+    """
+    values, others, i = list[str](), list[str](), 0
+    while i < len(args):
+        name, equals, value = args[i].partition("=")
+        if name in names and not equals and i + 1 < len(args):
+            i, value, equals = i + 1, args[i + 1], "="
+        if name in names and equals:
+            values.append(value)
+        else:
+            others.append(args[i])
+        i += 1
+    return values, others

@@ -1,10 +1,8 @@
 """The command line: `skipvae fit|validate|test|predict` by LightningCLI, and the commands of `skipvae.cli.generate`."""
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
@@ -14,18 +12,18 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
 from skipvae.cli import slurm
-from skipvae.cli.argv import refuse_linked, refuse_two_starts, values_of, with_config_of_run
-from skipvae.cli.data_settings import with_own_data_settings
+from skipvae.cli.argv import refuse_linked, refuse_two_starts, with_config_of_run
+from skipvae.cli.config_files import with_one_config
 from skipvae.cli.init_from import initialize
 from skipvae.cli.measured import folder_of_results
 from skipvae.cli.place import RUN_LOGGER, find_place, put_into
 from skipvae.cli.quiet import quieten
 from skipvae.cli.save_config import SaveConfig
-from skipvae.cli.usage import check_config
 from skipvae.persistence import saved_runs
 from skipvae.persistence.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.persistence.run_folder import Note, RunFolder, locked, new_folder
 from skipvae.persistence.spec import class_path
+from skipvae.persistence.strict_yaml import load_text
 from skipvae.text.codec import check_same_vocabulary, vocabulary_in, vocabulary_of
 
 
@@ -164,27 +162,51 @@ def _attribute(name: str) -> Callable[[Any], Any]:
 
 def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
     """Runs fit, validate, test or predict; raises what goes wrong. Returns the CLI object."""
-    command = args[0]
     quieten()
+    return _start(args, callbacks, SkipVAECLI)
+
+
+def parse(args: list[str]) -> dict[str, Any]:
+    """The whole config that a command line asks for, all defaults included, as `--print_config` shows it.
+
+    Raises:
+        ValueError, ArgumentError: if the command line does not accept an argument.
+    """
+
+    class Parsed(Exception):  # noqa: N818 (no error: it ends the CLI object after its first step)
+        """Holds the config as YAML."""
+
+    class ParsingCLI(SkipVAECLI):
+        """Builds nothing and runs nothing."""
+
+        def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+            """Parses, and that is all."""
+            super().parse_arguments(parser, args)
+            raise Parsed(self._parser(command).dump(self.config[command], skip_none=False))
+
+    command = args[0]
+    try:
+        _start(args, (), ParsingCLI)
+    except Parsed as parsed:
+        return dict(load_text(str(parsed)))
+    raise AssertionError("the parser must have been called")
+
+
+def _start(args: list[str], callbacks: Sequence[Callback], cli: type[SkipVAECLI]) -> SkipVAECLI:
+    command = args[0]
     if not {"-h", "--help"} & {*args} and len(args) == 1:
         needs = "--config FILE" if command == "fit" else "--ckpt_path FILE, last or best"
         raise ValueError(f"skipvae {command} needs {needs}")
-    typed = args
     refuse_linked(args)
     refuse_two_starts(args)
-    args = with_config_of_run(args)
-    # The parser would not say in which file a mistake is, and would take a key that stands twice in one.
-    for config in filter(os.path.isfile, values_of(args, "-c", "--config")):
-        check_config(Path(config))
 
-    class Command(SkipVAECLI):
+    class Command(cli):  # type: ignore[misc, valid-type]
         """Only the one that is run: the parsers of all four would take a third of a short run."""
 
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
             return {command: SkipVAECLI.subcommands()[command]}
 
-    args = with_own_data_settings(args)
     raise_errors = {"exit_on_error": False, "allow_abbrev": False}  # one line, not a page of usage; and no guesses
     return Command(
         LightningModule,
@@ -200,6 +222,6 @@ def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
             "callbacks": list(callbacks),
         },
         parser_kwargs=raise_errors | {command: raise_errors},
-        args=args,
-        command=typed,
+        args=with_one_config(with_config_of_run(args)),
+        command=args,
     )

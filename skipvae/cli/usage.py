@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
-
-from skipvae.persistence.strict_yaml import load_yaml
 
 TRAINER = {"config", "print_config", "help", "seed_everything", "trainer", "model", "data", "name", "version"}
 TRAINER |= {"checkpoints", "image_grids", "latent_pictures", "text_samples", "predictions"}
@@ -68,24 +65,6 @@ def check_repeats(options: Sequence[str]) -> None:
         adds = name == "--config" or name.endswith("+") or name.startswith(lists)
         if names.count(name) > 1 and not adds:
             raise ValueError(f"the option {name} is given twice: leave one out")
-
-
-def check_config(path: Path) -> None:
-    """Refuses what is no config of a run: no YAML, a study, or a key at the top that nothing reads.
-
-    Raises:
-        ValueError: naming the file.
-    """
-    content = load_yaml(path)
-    if not isinstance(content, dict):
-        return
-    if "models" in content:
-        raise ValueError(f"{path} is a study, not the config of a run: skipvae study run {path}")
-    known = set().union(*OPTIONS.values())
-    for key in map(str, content):
-        first = key.partition(".")[0].rstrip("+")
-        if first not in known:
-            raise ValueError(f"{path}: there is no setting {key}{suggestion(first, TRAINER)}")
 
 
 def suggestion(word: str, known: Any, prefix: str = "") -> str:

@@ -1,6 +1,5 @@
 """Run folders: `lightning_logs/NAME/version_N` holds the config, the checkpoints, the logs and the results of a run."""
 
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from pytorch_lightning import LightningDataModule
 
+from skipvae.persistence.spec import class_paths
 from skipvae.persistence.strict_yaml import load_yaml
 
 LOG_ROOT = "lightning_logs"
@@ -88,17 +88,8 @@ def import_classes_of(checkpoint: str | Path) -> None:
         ValueError: if the config cannot be read.
     """
     folder = folder_of(checkpoint)
-    for path in _class_paths(config_of(folder).get("model")) if folder is not None else ():
+    for path in class_paths(config_of(folder).get("model")) if folder is not None else ():
         import_module(path.rpartition(".")[0])
-
-
-def _class_paths(config: Any) -> Iterator[str]:
-    if isinstance(config, dict):
-        path = config.get("class_path")
-        if isinstance(path, str) and "." in path:
-            yield path
-        for value in config.values():
-            yield from _class_paths(value)
 
 
 def config_of(folder: Path) -> dict[str, Any]:

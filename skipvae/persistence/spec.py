@@ -6,7 +6,7 @@ file, imports nothing that the file names, and works the same for models made by
 
 import copy
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -78,6 +78,23 @@ def class_at(path: str) -> Any:
     """
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)
+
+
+def class_paths(config: Any) -> Iterator[str]:
+    """The path of every class that a config names, at any depth.
+
+    Example:
+        >>> list(class_paths({"model": {"class_path": "skipvae.VAE", "init_args": {"parts": [{"class_path": "a.B"}]}}}))
+        ['skipvae.VAE', 'a.B']
+    """
+    if isinstance(config, dict):
+        path = config.get("class_path")
+        if isinstance(path, str) and "." in path:
+            yield path
+        config = list(config.values())
+    if isinstance(config, list):
+        for value in config:
+            yield from class_paths(value)
 
 
 def build(spec: Any, kind: type[AnyComponent], **overrides: Any) -> AnyComponent:

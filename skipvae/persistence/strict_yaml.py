@@ -83,12 +83,22 @@ def load_yaml(path: Path, text_keys: bool = False) -> Any:
         raise ValueError(f"{path} is not a text file") from error
 
 
+def dump_text(data: Any) -> str:
+    """A YAML text that is read as these data, also by readers of YAML 1.1.
+
+    Example:
+        >>> dump_text({"name": "no"})
+        "name: 'no'\\n"
+    """
+    return str(yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False))
+
+
 def use_for_arguments() -> None:
     """Makes jsonargparse read files and values, and write configs, in this dialect."""
     from jsonargparse import set_dumper, set_loader
 
     set_loader("yaml", _load_argument, (yaml.YAMLError,))
-    set_dumper("yaml", _dump)
+    set_dumper("yaml", dump_text)
 
 
 def _load_argument(text: str) -> Any:
@@ -100,10 +110,6 @@ def _load_argument(text: str) -> Any:
     nothing_in_it = isinstance(value, dict) and bool(value) and all(item is None for item in value.values())
     words = nothing_in_it and (line.endswith(":") or ":" not in line)  # `warning:` and `{a, b}`
     return text if comment or words else value
-
-
-def _dump(data: Any) -> str:
-    return str(yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False))
 
 
 def _key_that_stands_twice(node: Any) -> str | None:

@@ -23,12 +23,13 @@ from skipvae.study.status import RunStatus, is_running
 DESCRIPTION = "Many runs, one table: models against what is varied, each with several seeds."
 
 
-def main(args: list[str], launch: Launch) -> None:
+def main(args: list[str], launch: Launch, parse: consistency.Parse) -> None:
     """Parses and runs `skipvae study`.
 
     Args:
         args: the arguments after `study` on the command line.
         launch: runs other commands of the command line in this process.
+        parse: the config that such a command asks for.
     """
     parser = argparse.ArgumentParser(prog="skipvae study", description=DESCRIPTION, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -54,19 +55,19 @@ def main(args: list[str], launch: Launch) -> None:
     options = parser.parse_args(args)
     study = read_study(options.file)
     if options.command == "report":
-        consistency.check_configs(study, consistency.resolve(study, launch))
+        consistency.check_configs(study, consistency.resolve(study, parse))
         report(study, options.output, options.partial, options.allow_mixed, options.page)
     else:
-        run_study(study, options, launch)
+        run_study(study, options, launch, parse)
 
 
-def run_study(study: Study, options: argparse.Namespace, launch: Launch) -> None:
+def run_study(study: Study, options: argparse.Namespace, launch: Launch, parse: consistency.Parse) -> None:
     """Trains and tests the runs of a study that are not finished, then reports.
 
     Ends the process with status 1 if a run failed, 130 on Ctrl-C, 143 on SIGTERM.
     """
     study = _restricted(study, options.only)
-    configs = consistency.resolve(study, launch)
+    configs = consistency.resolve(study, parse)
     consistency.check_configs(study, configs)
     code = code_digests(list(configs.values()))
     statuses = {run.name: RunStatus.read(run.folder) for run in study.runs}

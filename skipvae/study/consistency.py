@@ -1,24 +1,26 @@
 """Checks that the runs in the folders are those that the study asks for, and are comparable in one table."""
 
-import io
 import json
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from skipvae.errors import USER_ERRORS, one_line
 from skipvae.persistence.settings import WHERE, differences
-from skipvae.persistence.strict_yaml import load_text, load_yaml
+from skipvae.persistence.strict_yaml import load_yaml
 from skipvae.study.plan import Run, Study
-from skipvae.study.running.worker import Launch
 from skipvae.study.status import RunStatus
 
 Config = dict[str, Any]
+Parse = Callable[[list[str]], Config]
 
 
-def resolve(study: Study, launch: Launch) -> dict[str, Config]:
+def resolve(study: Study, parse: Parse) -> dict[str, Config]:
     """The full config of each run by its name, all defaults included, as the command line understands it.
+
+    Args:
+        study: what is asked for.
+        parse: the config that a command line asks for.
 
     Raises:
         ValueError: if the command line does not accept a setting.
@@ -28,22 +30,12 @@ def resolve(study: Study, launch: Launch) -> dict[str, Config]:
     for run in study.runs:  # parsing takes half a second, and seeds differ in nothing else
         like = json.dumps([run.model, run.varied])
         if like not in first_seed:
-            first_seed[like] = _parsed(run, launch)
+            try:
+                first_seed[like] = parse(run.arguments)
+            except USER_ERRORS as error:
+                raise ValueError(f"{run.name}: {one_line(error)}") from None
         configs[run.name] = {**first_seed[like], "seed_everything": run.seed}
     return configs
-
-
-def _parsed(run: Run, launch: Launch) -> Config:
-    output = io.StringIO()
-    try:
-        with redirect_stdout(output):
-            launch([*run.arguments, "--print_config"])
-    except SystemExit:  # the way in which a parser ends when it has printed the config
-        pass
-    except USER_ERRORS as error:
-        raise ValueError(f"{run.name}: {one_line(error)}") from None
-    config: Config = load_text(output.getvalue())
-    return config
 
 
 def config_of_run(folder: Path) -> Config | None:

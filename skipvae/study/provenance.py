@@ -15,6 +15,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 
 import skipvae
+from skipvae.persistence.spec import class_paths
 
 LIBRARIES = {"torch", "torchvision", "torchmetrics", "pytorch_lightning", "lightning"}
 """Packages that the environment names by their version."""
@@ -27,18 +28,8 @@ def code_digests(config: Any) -> dict[str, str]:
         >>> list(code_digests({"model": {"class_path": "skipvae.VAE", "init_args": {}}}))
         ['skipvae']
     """
-    packages = {path.partition(".")[0] for path in _class_paths(config)} - LIBRARIES | {"skipvae"}
+    packages = {path.partition(".")[0] for path in class_paths(config)} - LIBRARIES | {"skipvae"}
     return {package: _package_digest(package) for package in sorted(packages)}
-
-
-def _class_paths(config: Any) -> Iterator[str]:
-    if isinstance(config, dict):
-        if isinstance(config.get("class_path"), str):
-            yield config["class_path"]
-        config = list(config.values())
-    if isinstance(config, list):
-        for value in config:
-            yield from _class_paths(value)
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from skipvae.cli import run as launch
+from skipvae.cli import parse
 from skipvae.study import consistency
 from skipvae.study.plan import Study, read_study
 from skipvae.study.status import RunStatus
@@ -26,7 +26,7 @@ def statuses_of(study: Study, **changed: RunStatus) -> dict[str, RunStatus]:
 
 
 def test_configs_have_all_settings_and_the_seed(study: Study) -> None:
-    configs = consistency.resolve(study, launch)
+    configs = consistency.resolve(study, parse)
     decoder = configs["SKIP-VAE-seed2"]["model"]["init_args"]["decoder"]["init_args"]
     assert decoder["skip"] is True
     assert decoder["latent_dim"] == 3
@@ -38,13 +38,13 @@ def test_configs_have_all_settings_and_the_seed(study: Study) -> None:
 def test_a_key_that_no_config_has(write_study: WriteStudy, key: str) -> None:
     study = read_study(write_study(models={"VAE": {key: 3}}))
     with pytest.raises(ValueError, match=r"^VAE-seed1: ") as error:
-        consistency.resolve(study, launch)
+        consistency.resolve(study, parse)
     assert key.rpartition(".")[2] in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_runs_of_an_older_study_file(study: Study, write_study: WriteStudy) -> None:
-    configs = consistency.resolve(study, launch)
+    configs = consistency.resolve(study, parse)
     consistency.check_configs(study, configs)
     for run in study.runs:
         run.folder.mkdir(parents=True)
@@ -55,7 +55,7 @@ def test_runs_of_an_older_study_file(study: Study, write_study: WriteStudy) -> N
     with pytest.raises(
         ValueError, match=r"VAE-seed1 was made with model\.decoder\.hidden_dim=16, .* asks for 8: remove"
     ):
-        consistency.check_configs(changed, consistency.resolve(changed, launch))
+        consistency.check_configs(changed, consistency.resolve(changed, parse))
 
 
 def test_a_value_against_none_is_a_difference() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skipvae.cli import run as launch
+from skipvae.cli import parse
 from skipvae.study import consistency
 from skipvae.study.plan import read_study
 
@@ -16,7 +16,7 @@ STUDIES = sorted([*ROOT.glob("configs/studies/*.yaml"), ROOT / "configs/quicksta
 def test_study_is_accepted(file: Path) -> None:
     study = read_study(file)
     assert study.about
-    configs = consistency.resolve(study, launch)
+    configs = consistency.resolve(study, parse)
     latent_dims = {
         name: config["model"]["init_args"]["decoder"]["init_args"]["latent_dim"] for name, config in configs.items()
     }
