@@ -9,6 +9,7 @@ from pytorch_lightning.utilities import rank_zero_info
 from skipvae.cli.argv import split_option, values_of
 from skipvae.cli.usage import OPTIONS, TRAINER, suggestion
 from skipvae.persistence.config_merge import merged
+from skipvae.persistence.packaged import own_or_packaged
 from skipvae.persistence.strict_yaml import dump_text, load_yaml
 
 BASE = "base"
@@ -32,7 +33,7 @@ def with_one_config(args: Sequence[str]) -> list[str]:
         return list(args)
     config: Config = {}
     for file in files:
-        config = merged(config, read_config(Path(file)))
+        config = merged(config, read_config(own_or_packaged(Path(file))))
     if args[0] == "fit":
         config = with_own_data_settings(config, others)
     return [args[0], f"--config={dump_text(config)}", *others]

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from skipvae.persistence.packaged import own_or_packaged
 from skipvae.persistence.saved_runs import LOG_ROOT
 from skipvae.persistence.strict_yaml import load_text, load_yaml
 from skipvae.study.plan_fields import Fields, Settings, safe_name
@@ -115,7 +116,7 @@ def read_study(path: str | Path) -> Study:
         >>> study.runs[1].settings
         {'model.decoder.skip': True}
     """
-    path = Path(path)
+    path = own_or_packaged(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"there is no study file {path}: see configs/studies for some")
     fields = Fields(
