@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 from scipy.stats import ttest_ind_from_stats
@@ -164,9 +164,9 @@ def _majority(result: Results) -> float | None:
 
 
 def _digits(metric: Metric, rows: Sequence[Row]) -> int:
-    """Digits that show the first one of the smallest spread, but at most four."""
+    """Digits that show the first one of the usual spread, but at most four: two seeds may agree by chance."""
     spreads = [cell.spread for row in rows if (cell := row.cells.get(metric.key)) and cell.spread]
-    return min(4, max([metric.digits, *(math.ceil(-math.log10(spread)) for spread in spreads)]))
+    return min(4, max(metric.digits, math.ceil(-math.log10(median(spreads))))) if spreads else metric.digits
 
 
 def _with_best_marked(row: Row, rows: Sequence[Row], metrics: Sequence[Metric]) -> dict[str, Cell]:
