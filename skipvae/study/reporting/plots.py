@@ -88,6 +88,7 @@ def metrics_by(quantity: str, study: Study, table: Table) -> Figure:
                 spread = [row.cells[metric.key].deviation or 0 for row in rows]
                 axis.errorbar(x, y, spread, marker="o", markersize=4, capsize=3, **style)
         axis.set(title=metric.title, xlabel=quantity, xscale="log" if decades else "linear")
+        axis.title.set_wrap(True)
         axis.set_xticks(values if numeric else range(len(values)), [str(value) for value in values])
         axis.minorticks_off()  # on a logarithmic axis they would have labels of their own
     axes[0].legend(fontsize="small")
