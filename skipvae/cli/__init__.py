@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skipvae.cli import usage
+from skipvae.cli import generate_options, usage
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -26,26 +26,32 @@ train and measure, from a config file whose every value can be overridden:
 look at a trained model:
   sample         draw from the model:      skipvae sample --ckpt_path best --output samples.png
   reconstruct    decode the posterior means of test examples
-  interpolate    decode the way from one test example to another
+  interpolate    decode the line in latent space from one test example to another
 
 compare models in many runs, see configs/quickstart/images.yaml:
-  study run      do what is left of a study, then report:      skipvae study run FILE --jobs 4
-  study report   table and pictures, nothing is trained again: skipvae study report FILE
+  study run      train and test what is not finished, then report: skipvae study run FILE --jobs 4
+  study report   table and figures, nothing is trained again:      skipvae study report FILE
 """
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
-GENERATE_COMMANDS = ("sample", "reconstruct", "interpolate")
+GENERATE_COMMANDS = tuple(generate_options.COMMANDS)
 COMMANDS = (*TRAINER_COMMANDS, *GENERATE_COMMANDS, "study")
 
 
 def run(args: list[str], callbacks: "Sequence[Callback]" = ()) -> Any:
-    """Runs one command; raises what goes wrong. The value is the CLI object for fit, validate, test and predict."""
+    """Runs one command, without handling its errors. Returns the CLI object for fit, validate, test and predict."""
     if args[0] in usage.OPTIONS:
         usage.check(args[0], args[1:])
     if args[0] == "study":
+        from skipvae.study import options
+
+        options.parse_options(args[1:])  # help and mistakes are answered before anything heavy is imported
+
         from skipvae import study
 
         return study.main(args[1:], launch=run, parse=parse)
+    if args[0] in GENERATE_COMMANDS and {"-h", "--help"} & set(args):
+        return generate_options.print_help(args[0])
     from skipvae.persistence.strict_yaml import use_for_arguments
 
     use_for_arguments()
@@ -83,7 +89,7 @@ def main(args: list[str] | None = None) -> None:
         choices = f"did you mean {close[0]}?" if close else f"choose from {', '.join(COMMANDS)}"
         print(f"skipvae: error: there is no command {args[0]}: {choices}", file=sys.stderr)
         sys.exit(2)
-    # Elsewhere than in training, which saves before it ends.
+    # Outside of training, which saves before it ends.
     previous = signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
     sys.path.insert(0, str(Path.cwd()))  # so that configs find classes in the folder one works in
     try:
@@ -103,14 +109,14 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind it: what is interrupted while it is imported may raise errors of its own."""
+    """Whether Ctrl-C is the cause: an import that is interrupted may raise errors of its own."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def _line(error: BaseException) -> str | None:
-    """The line for an error; `skipvae.errors` is left alone where PyTorch is not imported yet, and not needed."""
+    """The message of an error; imports `skipvae.errors` only if PyTorch is imported already."""
     if isinstance(error, ValueError) and "torch" not in sys.modules:
         return str(error)
     from skipvae.errors import told

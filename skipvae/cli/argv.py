@@ -1,4 +1,4 @@
-"""Argument preprocessing: what is decided about a command line before its parser sees it."""
+"""Argument preprocessing: checks and additions to a command line before it is parsed."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ LINKED = {
         for size in ("image_shape", "vocab_size")
     },
 }
-"""What cannot be set since it follows from something else."""
+"""Options that cannot be set, since they follow from something else."""
 
 
 def refuse_linked(args: Sequence[str]) -> None:
-    """Raises a ValueError for an option whose value follows from another one and would silently give way to it."""
+    """Raises a ValueError for an option whose value would silently be replaced by one that it follows from."""
     for arg in args:
         option = arg.partition("=")[0].replace(".init_args", "")
         if option in LINKED:
@@ -45,15 +45,15 @@ def with_config_of_run(args: list[str]) -> list[str]:
     option = next((name for name in ("--ckpt_path", "--init_from") if _option(args, name) is not None), None)
     if has_config or option is None:
         return args
-    checkpoint, own = _option(args, option), []
-    if checkpoint in ("last", "best"):
-        root = saved_runs.root_of(_option(args, "--trainer.default_root_dir"))
-        name = _option(args, "--name") if option == "--ckpt_path" else None  # elsewhere it names the new run
-        checkpoint = str(saved_runs.newest_checkpoint(root, name, checkpoint))
-        args = [*split_option(args, option)[1], option, checkpoint]
-    folder = saved_runs.folder_of(str(checkpoint))
+    asked, own = _option(args, option), []
+    root = saved_runs.root_of(_option(args, "--trainer.default_root_dir"))
+    name = _option(args, "--name") if option == "--ckpt_path" else None  # elsewhere it names the new run
+    resume = args[0] == "fit" and option == "--ckpt_path"
+    checkpoint = str(saved_runs.checkpoint_at(str(asked), root, name, resume))
+    args = [*split_option(args, option)[1], option, checkpoint]
+    folder = saved_runs.folder_of(checkpoint)
     if folder is None:
-        read_checkpoint(str(checkpoint))  # if it is no checkpoint at all, that is what to say
+        read_checkpoint(checkpoint)  # raises a more specific error if it is no checkpoint at all
         raise ValueError(f"there is no config.yaml beside {checkpoint}: give the --config that it was trained with")
     if option == "--init_from":  # the parts that this run itself may have been started from are another matter
         own = ["--init_parts", "null"]

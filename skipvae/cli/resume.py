@@ -1,4 +1,4 @@
-"""Which run a command belongs to: the checkpoint it names, and whether what it asks for is the same run."""
+"""Checks of a command that resumes a run: it asks for the same run, in the same folder."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from skipvae.persistence import saved_runs
 from skipvae.persistence.settings import MAY_CHANGE, differences
 
 
-def check_place(folder: Path, config: Namespace, checkpoint: str) -> None:
-    """Raises a ValueError if a command gives a run another name or place than it has."""
+def check_location(folder: Path, config: Namespace, checkpoint: str) -> None:
+    """Raises a ValueError if a command gives a run another name or folder than it has."""
     saved = saved_runs.config_of(folder)
     root, version = config.trainer.default_root_dir, config.version
     for option, asked, has in (
@@ -26,14 +26,15 @@ def check_place(folder: Path, config: Namespace, checkpoint: str) -> None:
         if asked not in has:
             raise ValueError(
                 f"{checkpoint} belongs to the run {folder}, so {option} {asked} does not apply: leave it out"
-                f"{_anew(config, checkpoint)}"
+                f"{_new_run_advice(config, checkpoint)}"
             )
 
 
 def check_same_run(folder: Path, config: Namespace, parser: ArgumentParser, checkpoint: str) -> None:
     """Raises a ValueError if a command that resumes a run asks for another experiment.
 
-    What the checkpoint would override or change midway is refused; see `skipvae.persistence.settings.MAY_CHANGE`.
+    Settings that the checkpoint would override, or that would change midway, are refused; see
+    `skipvae.persistence.settings.MAY_CHANGE`.
     """
     saved = saved_runs.config_of(folder)
     wanted = yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True))
@@ -44,12 +45,12 @@ def check_same_run(folder: Path, config: Namespace, parser: ArgumentParser, chec
     more = f" (and {len(differ) - 1} more settings differ)" if len(differ) > 1 else ""
     raise ValueError(
         f"the run {folder} was made with --{key}={_short(was)}, not {_short(now)}{more}, and a run is resumed as it "
-        f"was made: leave that out{_anew(config, checkpoint)}"
+        f"was made: leave that out{_new_run_advice(config, checkpoint)}"
     )
 
 
 def keep_source(folder: Path, config: Namespace, checkpoint: str) -> None:
-    """A run that is resumed keeps the note of where its first weights came from, which are not loaded again.
+    """Keeps in the config of a resumed run the checkpoint of its first weights, which are not loaded again.
 
     Raises:
         ValueError: if another source is asked for.
@@ -63,12 +64,12 @@ def keep_source(folder: Path, config: Namespace, checkpoint: str) -> None:
 def refuse_stranger(checkpoint: str) -> None:
     """Raises a ValueError for a checkpoint to resume from that lies in no run folder."""
     raise ValueError(
-        f"there is no config.yaml beside {checkpoint}, so nobody knows how that run was made: resume it in its own "
+        f"there is no config.yaml beside {checkpoint}, so its settings are unknown: resume it in its own "
         f"folder, or start a new run from its weights: skipvae fit --config CONFIG --init_from {checkpoint}"
     )
 
 
-def _anew(config: Namespace, checkpoint: str) -> str:
+def _new_run_advice(config: Namespace, checkpoint: str) -> str:
     return f", or start a new run from its weights: skipvae fit --init_from {checkpoint}"
 
 

@@ -1,4 +1,4 @@
-"""The callback that writes down what a run was asked for."""
+"""The callback that saves the config of a run."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ CONFIG = "config.yaml"
 
 
 class SaveConfig(Callback):
-    """Writes the full config into the run folder when training starts, without what belongs to one call only.
+    """Writes the full config into the run folder when training starts, without the options of a single call.
 
     Args:
-        parser: what the config was parsed by.
-        config: as asked for, before the command line filled in where things lie.
+        parser: the parser of the config.
+        config: as given by the user, before the run folder was filled in.
     """
 
     ONCE = ("ckpt_path", "weights_only", "version")
@@ -29,15 +29,15 @@ class SaveConfig(Callback):
             self._config.pop(once, None)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the config, by now that of a run which does go on from its checkpoint."""
-        folder = run_folder(trainer)  # asks all processes, so it stands before what the first one does alone
+        """Writes the config; by now a resumed run has restored its checkpoint."""
+        folder = run_folder(trainer)  # a collective call, so it comes before the branch of the first process
         if trainer.is_global_zero and folder is not None:
-            with atomic_write(folder / CONFIG) as file:  # it takes a whole one to resume
+            with atomic_write(folder / CONFIG) as file:  # a run without a whole one cannot be resumed
                 file.write(self._parser.dump(self._config, skip_none=False))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the config in TensorBoard's hparams tab, and keeps the vocabulary of a text model beside it."""
-        folder = run_folder(trainer)  # asks all processes, so it stands before what the first one does alone
+        folder = run_folder(trainer)  # a collective call, so it comes before the branch of the first process
         if not trainer.is_global_zero:
             return
         if isinstance(pl_module, GenerativeModel) and pl_module.vocabulary is not None and folder is not None:

@@ -22,7 +22,7 @@ def process_rank() -> int:
 
 
 def job_facts(command: Sequence[str]) -> dict[str, Any]:
-    """What is to be known of a run's job to find the run again: job, how often it was queued again, and command."""
+    """The facts by which the job of a run is found again: job, how often it was queued again, and command."""
     env = os.environ
     if "SLURM_JOB_ID" not in env:
         return {}
@@ -39,8 +39,8 @@ def job_facts(command: Sequence[str]) -> dict[str, Any]:
 def run_of_job(parent: Path, command: Sequence[str]) -> Path | None:
     """The run folder that this job had begun with this command before it was queued again; None if there is none.
 
-    A job may start several runs, also the same one twice, so it takes a queue between the two; a process that is not
-    the first of its job step takes the folder that the first one may have taken already.
+    A job may start several runs, also the same one twice, so it must have been queued again between the two. A process
+    that is not the first of its job step uses the folder that the first one may have made already.
     """
     here = job_facts(command)
     if not here:
@@ -57,7 +57,7 @@ def run_of_job(parent: Path, command: Sequence[str]) -> Path | None:
 
 @contextmanager
 def queued_again(signum: int, note: Note | None) -> Iterator[None]:
-    """Makes the signal that announces the end of a job a Ctrl-C after which the job is queued again.
+    """Turns the signal that announces the end of a job into a Ctrl-C, after which the job is queued again.
 
     So the step at hand is finished and `last.ckpt` written, in the run folder; Lightning would save at once, in the
     middle of a step.
@@ -75,7 +75,7 @@ def queued_again(signum: int, note: Note | None) -> Iterator[None]:
 
     try:
         previous: Any = signal.signal(signum, handle)
-    except ValueError:  # not the main thread: whoever runs us handles signals
+    except ValueError:  # not the main thread: the caller handles signals
         yield
         return
     try:

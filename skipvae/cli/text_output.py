@@ -1,50 +1,15 @@
-"""What `skipvae sample|reconstruct|interpolate` do with a text model: they print sentences."""
+"""Sentences that `skipvae sample|reconstruct|interpolate` print of a text model."""
 
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from skipvae.cli.generate_options import Generation
 from skipvae.models import GenerativeModel
 from skipvae.persistence.atomic import atomic_write
 from skipvae.text.codec import Sentences
-
-
-@dataclass(frozen=True)
-class Generation:
-    """How a text model chooses its words. Without any of the first four: samples are drawn as they are, and
-    reconstructions and interpolations take the likeliest next word.
-
-    Args:
-        temperature: Divides the logits; 0 takes the likeliest next word. For text.
-        top_k: Draws among the so many likeliest words only. For text.
-        top_p: Draws among the fewest words that hold this probability together. For text.
-        num_beams: Searches for the likeliest sentence with so many beams, instead of drawing one. For text.
-        max_length: Words of a sentence at most (60 by default). For text.
-    """
-
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    num_beams: int | None = None
-    max_length: int | None = None
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """The options that were given."""
-        return {name: value for name, value in vars(self).items() if value is not None}
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options of `LSTMDecoder.sample`."""
-        return {"max_length": 60, **self.given}
-
-    def refuse_for_images(self) -> None:
-        """Raises a ValueError if an option was given that only text models have."""
-        for name in self.given:
-            raise ValueError(f"{name} is an option for text, but this is not a model of text: leave it out")
 
 
 def is_text(model: GenerativeModel) -> bool:
@@ -53,7 +18,7 @@ def is_text(model: GenerativeModel) -> bool:
 
 
 def read_sentences(model: GenerativeModel, texts: list[str]) -> Tensor:
-    """A user's sentences as tokens (B, T); names the words that the model does not know, on standard error.
+    """Sentences of the user as token ids (B, T); prints the words outside the vocabulary to standard error.
 
     Raises:
         ValueError: if a sentence has no words.
@@ -70,22 +35,22 @@ def read_sentences(model: GenerativeModel, texts: list[str]) -> Tensor:
 
 def write_samples(model: Any, num: int, generation: Generation, output: str | None) -> None:
     """Prints sentences drawn from the model, one a line."""
-    _write(Sentences.of(model).decode(model.sample(num, **generation.options)), output)
+    _write(Sentences.of(model).decode(model.sample(num, **generation.sampling)), output)
 
 
 def write_reconstructions(model: Any, x: Tensor, generation: Generation, output: str | None) -> None:
     """Prints sentences x (B, T), each above its reconstruction."""
     sentences = Sentences.of(model)
-    made = sentences.decode(model.reconstruct(x, **generation.options))
+    made = sentences.decode(model.reconstruct(x, **generation.sampling))
     _write([f"{given}\n  -> {text}" for given, text in zip(sentences.decode(x), made, strict=True)], output)
 
 
 def write_interpolations(
     model: Any, x0: Tensor, x1: Tensor, steps: int, generation: Generation, output: str | None
 ) -> None:
-    """Prints the way from each sentence of x0 (B, T) to that of x1."""
+    """Prints the interpolation from each sentence of x0 (B, T) to that of x1."""
     sentences = Sentences.of(model)
-    paths = model.interpolate(x0, x1, steps, **generation.options)  # (B, steps, T)
+    paths = model.interpolate(x0, x1, steps, **generation.sampling)  # (B, steps, T)
     ends = zip(sentences.decode(x0), sentences.decode(x1), strict=True)
     _write(
         [

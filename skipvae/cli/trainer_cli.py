@@ -1,5 +1,6 @@
 """The command line: `skipvae fit|validate|test|predict` by LightningCLI, and the commands of `skipvae.cli.generate`."""
 
+from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from inspect import signature
@@ -11,14 +12,15 @@ from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
-from skipvae.cli import slurm
+from skipvae.cli import slurm, usage
 from skipvae.cli.argv import refuse_linked, refuse_two_starts, with_config_of_run
 from skipvae.cli.config_files import with_one_config
 from skipvae.cli.init_from import initialize
-from skipvae.cli.measured import folder_of_results
-from skipvae.cli.place import RUN_LOGGER, find_place, put_into
-from skipvae.cli.quiet import quieten
+from skipvae.cli.message_filter import filter_messages
+from skipvae.cli.results_folder import folder_of_results
+from skipvae.cli.run_location import RUN_LOGGER, find_run_folder, set_run_folder
 from skipvae.cli.save_config import SaveConfig
+from skipvae.errors import one_line
 from skipvae.persistence import saved_runs
 from skipvae.persistence.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.persistence.run_folder import Note, RunFolder, locked, new_folder
@@ -33,7 +35,7 @@ class SkipVAECLI(LightningCLI):
     def __init__(self, *args: Any, command: Sequence[str] = (), **kwargs: Any) -> None:
         self._command = command
         self._note: Note | None = None
-        with ExitStack() as self._held:  # the run folder, for as long as the command runs
+        with ExitStack() as self._held:  # the lock of the run folder, while the command runs
             super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -42,8 +44,13 @@ class SkipVAECLI(LightningCLI):
         for option, type_, default, text in (
             ("--name", str, "skipvae", f"The run goes to ROOT/NAME/version_N, where ROOT is {root}."),
             ("--version", str | None, None, "Name of the run's own folder instead of version_N."),
-            ("--init_from", str | None, None, "fit: start from the weights in this checkpoint (best and last too)."),
-            ("--init_parts", str | list[str] | None, None, "fit: which parts to take, such as encoder,decoder."),
+            (
+                "--init_from",
+                str | None,
+                None,
+                "fit: start from the weights in this checkpoint (file, run folder, best or last).",
+            ),
+            ("--init_parts", str | list[str] | None, None, "fit: parts to load, such as encoder,decoder."),
         ):
             parser.add_argument(option, type=type_, default=default, help=text)
         parser.add_lightning_class_args(BestAndLast, "checkpoints")
@@ -70,34 +77,38 @@ class SkipVAECLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the command line, or the arguments of a call from Python."""
-        self.config = parser.parse_args(args)
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            known = vars(self._parser(args[0]).get_defaults().as_flat())
+            raise ValueError(one_line(error) + usage.suggestion_for_nested(one_line(error), known)) from error
 
     def _parse_ckpt_path(self) -> None:
-        """Leaves the config alone: Lightning would let a checkpoint's hyper-parameters override the command line."""
+        """Does nothing: Lightning would let a checkpoint's hyper-parameters override the command line."""
 
     def before_instantiate_classes(self) -> None:
-        """Settles which checkpoint is meant, and puts the run into its folder."""
+        """Resolves the checkpoint and the run folder."""
         config = self.config[self.subcommand]
         config.weights_only = True  # a checkpoint can run no code
         _refuse_null(config.trainer)
         if config.seed_everything is not None and "seed" in (of_data := config.data.get("init_args", {})):
-            of_data.seed = int(config.seed_everything)  # by now it is a number, also where `true` lets us choose one
+            of_data.seed = int(config.seed_everything)  # by now a number, also if it was `true`
         fit, root = self.subcommand == "fit", saved_runs.root_of(config.trainer.default_root_dir)
-        place = find_place(config, root, self._command, self._parser(self.subcommand), fit)
-        self._asked = config.clone()  # before it is filled in where things lie
+        location = find_run_folder(config, root, self._command, self._parser(self.subcommand), fit)
+        self._asked = config.clone()  # before the run folder is filled in
         self._writes = not config.trainer.fast_dev_run
-        folder = place
+        folder = location
         if self._writes and slurm.process_rank() == 0:
-            if not place.is_dir():
+            if not location.is_dir():
                 folder = self._held.enter_context(new_folder(root, config.name, config.version))
             if fit:
                 self._note = self._held.enter_context(locked(folder, **slurm.job_facts(self._command)))
-        if not fit and (place / "config.yaml").is_file():
-            folder = folder_of_results(place, config.ckpt_path, config, self._parser(self.subcommand))
-        put_into(config, folder)
+        if not fit and (location / "config.yaml").is_file():
+            folder = folder_of_results(location, config.ckpt_path, config, self._parser(self.subcommand))
+        set_run_folder(config, folder)
 
     def after_instantiate_classes(self) -> None:
-        """Checks the checkpoint before anything runs or is written, not when it is loaded at last."""
+        """Checks the checkpoint before anything runs or is written, not only when it is loaded."""
         config = self.config[self.subcommand]
         if config.ckpt_path is None:
             if config.init_from is not None:
@@ -114,7 +125,7 @@ class SkipVAECLI(LightningCLI):
         check_fits(content, self.model, path)
 
     def before_fit(self) -> None:
-        """Says where the weights come from; under SLURM, a job whose time is up saves and is queued again."""
+        """Prints the source of the weights; under SLURM, a job whose time is up saves and is queued again."""
         config = self.config[self.subcommand]
         if config.init_from is not None and config.ckpt_path is None and self.trainer.is_global_zero:
             print(f"a new run from {' and '.join(config.init_parts or ['all weights'])} in {config.init_from}")
@@ -123,7 +134,7 @@ class SkipVAECLI(LightningCLI):
             self._held.enter_context(slurm.queued_again(environment.requeue_signal, self._note))
 
     def after_fit(self) -> None:
-        """Says where the model is and what to do next."""
+        """Prints the best checkpoint and the next command."""
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         best = next((ours.best_model_path for ours in callbacks if isinstance(ours, BestAndLast)), None)
         if best and self.trainer.is_global_zero:
@@ -136,7 +147,7 @@ class SkipVAECLI(LightningCLI):
         given = given if isinstance(given, list) else [given]
         bars = [bar for bar in (*given, *self.trainer_defaults["callbacks"]) if isinstance(bar, ProgressBar)]
         if any(isinstance(bar, ProgressBar) for bar in self.trainer_defaults["callbacks"]):
-            trainer_config["enable_progress_bar"] = None  # a study notes progress by one, whatever its configs show
+            trainer_config["enable_progress_bar"] = None  # a study follows progress by this bar
         if trainer_config.get("enable_progress_bar") is not False and not bars:
             bars = [TQDMProgressBar(refresh_rate=25)]
             given = [*given, *bars]
@@ -145,12 +156,16 @@ class SkipVAECLI(LightningCLI):
         own: list[Callback] = [RunFolder(trainer_config["default_root_dir"])] if self._writes else []
         if self._writes and self.subcommand == "fit":
             own.append(SaveConfig(self._parser(self.subcommand), self._asked))
-        trainer_config["callbacks"] = [*given, *own, report]  # the bar first, so that it has ended before the table
+        trainer_config["callbacks"] = [
+            *given,
+            *own,
+            report,
+        ]  # the bar first, so that it ends before the table is printed
         return super().instantiate_trainer(**kwargs)
 
 
 def _refuse_null(trainer: Any) -> None:
-    """Raises a ValueError for a null where the trainer takes a number or a switch, which the parser lets through."""
+    """Raises a ValueError for a null where the trainer takes a number or a switch; the parser accepts it."""
     for name, parameter in signature(Trainer.__init__).parameters.items():
         if parameter.annotation in (bool, int) and name in trainer and trainer[name] is None:
             raise ValueError(f"trainer.{name} is null: leave it out, or give a value such as {parameter.default}")
@@ -161,8 +176,8 @@ def _attribute(name: str) -> Callable[[Any], Any]:
 
 
 def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
-    """Runs fit, validate, test or predict; raises what goes wrong. Returns the CLI object."""
-    quieten()
+    """Runs fit, validate, test or predict, without handling its errors. Returns the CLI object."""
+    filter_messages()
     return _start(args, callbacks, SkipVAECLI)
 
 
@@ -201,7 +216,7 @@ def _start(args: list[str], callbacks: Sequence[Callback], cli: type[SkipVAECLI]
     refuse_two_starts(args)
 
     class Command(cli):  # type: ignore[misc, valid-type]
-        """Only the one that is run: the parsers of all four would take a third of a short run."""
+        """Has the parser of the given command only: those of all four would take a third of a short run."""
 
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
@@ -216,7 +231,7 @@ def _start(args: list[str], callbacks: Sequence[Callback], cli: type[SkipVAECLI]
         save_config_callback=None,  # `SaveConfig` stands among the other callbacks
         seed_everything_default=1,
         auto_configure_optimizers=False,  # optimiser and scheduler are arguments of the model
-        load_from_checkpoint_support=False,  # our checkpoints say themselves how to rebuild the model
+        load_from_checkpoint_support=False,  # our checkpoints hold a description of the model
         trainer_defaults={
             "logger": {"class_path": RUN_LOGGER},
             "callbacks": list(callbacks),

@@ -1,37 +1,39 @@
-"""Mistakes that a command line shows at first sight, found before anything heavy is imported."""
+"""Checks of a command line that need nothing heavy, so that mistakes are answered at once."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
-from typing import Any
+
+from skipvae.cli import generate_options
 
 TRAINER = {"config", "print_config", "help", "seed_everything", "trainer", "model", "data", "name", "version"}
 TRAINER |= {"checkpoints", "image_grids", "latent_pictures", "text_samples", "predictions"}
 TRAINER |= {"ckpt_path", "weights_only", "init_from", "init_parts"}
-GENERATE = {"config", "help", "ckpt_path", "output", "num", "seed", "device"}
-GENERATE |= {"temperature", "top_k", "top_p", "num_beams", "max_length"}
 OPTIONS: dict[str, set[str]] = {
     "fit": TRAINER,
     "validate": TRAINER | {"verbose"},
     "test": TRAINER | {"verbose"},
     "predict": TRAINER | {"return_predictions"},
-    "sample": GENERATE | {"columns"},
-    "reconstruct": GENERATE | {"data", "text"},
-    "interpolate": GENERATE | {"data", "steps", "start", "end"},
+    **{command: {"help", *options.__dataclass_fields__} for command, options in generate_options.COMMANDS.items()},
 }
 """The options of each command by their first part: `model` of `--model.decoder.skip`."""
+ELSEWHERE = {("predict", "output"): "--predictions.output"}
+"""Options that people look for under the name that they have in another command."""
 
 
 def check(command: str, options: Sequence[str]) -> None:
-    """Refuses options and keys of config files that there are not, and commands without a model or a config.
+    """Refuses options that do not exist, and commands without a model or a config.
 
     Raises:
-        ValueError: saying what to write instead.
+        ValueError: naming the correction.
     """
     known = OPTIONS[command]
     names = [option for option in options if option.startswith("--")]
     for name in names:
         first = name.removeprefix("--").partition("=")[0].partition(".")[0].rstrip("+")
         if first not in known:
+            if (command, first) in ELSEWHERE:
+                raise ValueError(f"{command} has no option --{first}: it is called {ELSEWHERE[command, first]}")
             raise ValueError(f"{command} has no option --{first}{suggestion(first, known, '--')}")
     if {"-h", "--help", "--print_config"} & {name.partition("=")[0] for name in options}:
         return
@@ -48,7 +50,7 @@ def check(command: str, options: Sequence[str]) -> None:
 def check_repeats(options: Sequence[str]) -> None:
     """Refuses an option that is given twice: only one of the two could be applied.
 
-    Files after `--config` are read one after the other, and `--trainer.callbacks+` adds to a list.
+    Several `--config` are read one after the other, and `--trainer.callbacks+` adds to a list.
 
     Raises:
         ValueError: naming it.
@@ -67,8 +69,19 @@ def check_repeats(options: Sequence[str]) -> None:
             raise ValueError(f"the option {name} is given twice: leave one out")
 
 
-def suggestion(word: str, known: Any, prefix: str = "") -> str:
-    """What was probably meant, to be put behind a message.
+def suggestion_for_nested(message: str, known: Collection[str]) -> str:
+    """The suggestion for a parser's message about an unknown option such as --trainer.max_epoch.
+
+    Example:
+        >>> suggestion_for_nested("unrecognized arguments: --trainer.max_epoch=1", {"trainer.max_epochs"})
+        ': did you mean --trainer.max_epochs?'
+    """
+    option = re.search(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'", message)
+    return suggestion(option[1] or option[2], known, "--") if option else ""
+
+
+def suggestion(word: str, known: Collection[str], prefix: str = "") -> str:
+    """The known word that was probably meant, to be appended to a message.
 
     Example:
         >>> suggestion("modle", {"model", "data"})

@@ -1,1 +1,1 @@
-"""Data on disk: whole files, the folders of runs and their settings."""
+"""Data on disk: atomic files, run folders, checkpoints and their component specs, configs."""

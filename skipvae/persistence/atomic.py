@@ -1,4 +1,4 @@
-"""Files that are either whole or as they were before."""
+"""Atomic writing of files: a file is either complete or as it was before."""
 
 import os
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from typing import IO, Any, Literal
 def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
     """Opens a file that appears under its name only once it is complete and on disk; folders are made as needed.
 
-    A link stays a link: the file that it names is replaced. What is no file, such as /dev/stdout, is written to as is.
+    A link stays a link: the file that it names is replaced. Devices and pipes are written to directly.
 
     Raises:
         ValueError: if the path is a folder.
-        OSError: if it cannot be written; what was there before stays.
+        OSError: if it cannot be written; an earlier file stays.
 
     Example:
         >>> import tempfile
@@ -43,7 +43,7 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
     except OSError as error:
         if error.filename is not None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from None  # which file it was is what people ask first
+        raise OSError(error.errno, error.strerror, str(path)) from None  # names the file
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

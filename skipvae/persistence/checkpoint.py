@@ -1,4 +1,4 @@
-"""Reading checkpoints, also those of strangers."""
+"""Reading checkpoints safely, also those of strangers, and checking that they fit."""
 
 import pickle
 import zipfile
@@ -17,7 +17,7 @@ from skipvae.persistence.migration import upgrade
 from skipvae.persistence.spec import Component, Spec, difference
 
 SPEC_KEY = "skipvae"
-"""Where a checkpoint keeps the description of its model."""
+"""The key of the description of its model in a checkpoint."""
 
 
 def read_checkpoint(path: str | Path | IO[bytes], map_location: Any = "cpu") -> dict[str, Any]:
@@ -31,9 +31,9 @@ def read_checkpoint(path: str | Path | IO[bytes], map_location: Any = "cpu") -> 
         raise FileNotFoundError(f"there is no checkpoint {path}: see the checkpoints folder of a run")
     broken = f"{path} is not a checkpoint, or was cut short or damaged: take another one of the run"
     try:
-        with zipfile.ZipFile(path) as archive:  # what is no archive is not even looked into
+        with zipfile.ZipFile(path) as archive:  # anything but an archive is refused unread
             size = archive.start_dir
-            if sum(member.file_size for member in archive.infolist()) > size:  # PyTorch packs nothing
+            if sum(member.file_size for member in archive.infolist()) > size:  # PyTorch compresses nothing
                 raise ValueError(broken)
             if archive.testzip() is not None:  # PyTorch writes checksums, but does not compare them
                 raise ValueError(broken)
@@ -42,7 +42,7 @@ def read_checkpoint(path: str | Path | IO[bytes], map_location: Any = "cpu") -> 
         content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"{path} holds pickled code, which is never run: ask for one saved by skipvae") from error
-    except Exception as error:  # anything at all, according to which byte is wrong
+    except Exception as error:  # any kind, depending on the damaged byte
         raise ValueError(broken) from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise ValueError(f"{path} is not a checkpoint of a Lightning module: it has no state_dict")
@@ -56,10 +56,10 @@ def read_checkpoint(path: str | Path | IO[bytes], map_location: Any = "cpu") -> 
 
 
 def spec_in(content: dict[str, Any], path: object) -> Spec:
-    """What a checkpoint says about the model that it holds.
+    """The description of its model in a checkpoint.
 
     Raises:
-        ValueError: if it says nothing.
+        ValueError: if it has none.
     """
     record = content.get(SPEC_KEY)
     spec = record.get("model") if isinstance(record, dict) else None
@@ -81,7 +81,7 @@ def description(content: dict[str, Any], *keys: str) -> Any:
 
 @contextmanager
 def no_larger_than(weights: dict[str, Tensor], path: object) -> Iterator[None]:
-    """Building a model ends as soon as it has far more parameters than a checkpoint: the file chooses its size.
+    """Refuses to build a model with far more parameters than its checkpoint holds, whose description sets its size.
 
     Raises:
         ValueError: if the model is too large, or anything else goes wrong within.
@@ -97,14 +97,14 @@ def no_larger_than(weights: dict[str, Tensor], path: object) -> Iterator[None]:
     hook = register_module_parameter_registration_hook(count)
     try:
         yield
-    except Exception as error:  # anything at all, according to which argument is wrong
+    except Exception as error:  # any kind, depending on the wrong argument
         raise ValueError(f"{path} describes a model that cannot be built: {error}") from error
     finally:
         hook.remove()
 
 
 def check_like(saved: Any, own: Any, where: str) -> None:
-    """Raises a ValueError unless `saved` has whatever `own` has, of the same types.
+    """Raises a ValueError unless `saved` has all entries of `own`, of the same types.
 
     Example:
         >>> check_like({"step": 3, "more": 1}, {"step": 0}, "progress")
@@ -134,7 +134,7 @@ def check_optimizer(saved: Any, own: Optimizer) -> None:
     Fused optimizers write to the memory of their state without looking at its size.
     """
     groups = own.state_dict()["param_groups"]
-    # What a scheduler adds to the groups is no setting of the optimizer.
+    # Schedulers add entries to the groups that are no settings of the optimizer.
     settings = [{name: group[name] for name in group if name in own.defaults or name == "params"} for group in groups]
     check_like(saved, {"param_groups": settings, "state": {}}, "optimizer")
     if any(group["params"] != mine["params"] for group, mine in zip(saved["param_groups"], groups, strict=True)):
@@ -158,7 +158,7 @@ def _state_after_a_step(optimizer: Optimizer) -> dict[int, dict[str, Any]] | Non
         for parameter in (parameter for group in probe.param_groups for parameter in group["params"]):
             parameter.grad = torch.zeros_like(parameter)
         probe.step(lambda: 0.0)
-    except Exception:  # anything at all, from an optimizer of the user's own
+    except Exception:  # any kind, from an optimizer of the user's own
         return None
     state: dict[int, dict[str, Any]] = probe.state_dict()["state"]
     return state

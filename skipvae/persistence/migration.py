@@ -1,4 +1,4 @@
-"""Checkpoints of earlier versions of this project, brought up to date as they are read."""
+"""Migration of checkpoints of earlier versions of this project, as they are read."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ VERSION = 2
 
 
 def upgrade(record: Any, weights: dict[str, Tensor]) -> None:
-    """Rewrites, in place, what an earlier version wrote, so that its model computes what it did then.
+    """Updates, in place, the checkpoint of an earlier version, so that its model computes the same as then.
 
     Version 2 made the MLP that of the authors: by default z no longer reaches the output layer, and each hidden skip
     has a bias of its own.

@@ -1,4 +1,4 @@
-"""The folder of a run: which one it is, and which process trains in it."""
+"""The folder of a run while it is at work: its path, its creation, and the lock of the process that trains in it."""
 
 import json
 import os
@@ -14,18 +14,18 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 try:
     import fcntl
-except ModuleNotFoundError:  # Windows: nobody is kept from training twice in one folder
+except ModuleNotFoundError:  # Windows: nothing keeps two processes from training in one folder
     fcntl = None  # type: ignore[assignment]
 
 LOCK = "run.lock"
-"""File in a run folder that is locked while a process trains there; it says which process that is, or was last."""
+"""File in a run folder that is locked while a process trains there; it names that process, or the last one."""
 
 Note = Callable[..., None]
-"""Adds what it is given by name to the lock file."""
+"""Adds keyword arguments to the lock file."""
 
 
 class RunFolder(Callback):
-    """Says where a run lies, whatever loggers it has; the command line gives one to every run.
+    """Holds the path of the run folder, independently of loggers; the command line adds one to every run.
 
     Checkpoints of callbacks that were given no folder of their own go to `checkpoints` in it.
 
@@ -37,13 +37,13 @@ class RunFolder(Callback):
         self.path = Path(path)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Before the checkpoint callbacks, which come last, would take the folder of the first logger."""
+        """Sets the folder of checkpoint callbacks, which come last, and would else use that of the first logger."""
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(self.path / "checkpoints")
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Checkpoint callbacks forget what was best if their folder goes by another path now: gives them that path."""
+        """Renames the folder in the state of checkpoint callbacks, which forget the best if the path has changed."""
         states, here = checkpoint.get("callbacks", {}), str(self.path / "checkpoints")
         for callback in trainer.checkpoint_callbacks:
             state = states.get(callback.state_key)
@@ -61,7 +61,7 @@ def _moved(value: Any, before: str, here: str) -> Any:
 def run_folder(trainer: Trainer) -> Path | None:
     """The folder of a run: that of its `RunFolder`, else that of its first logger, if it has one.
 
-    The first process decides, so all have to ask.
+    A collective call: all processes have to make it.
     """
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     given = next((callback.path for callback in callbacks if isinstance(callback, RunFolder)), None)
@@ -78,14 +78,14 @@ def check_name(name: str, root: str | Path) -> None:
 
 
 def next_folder(root: str | Path, name: str) -> Path:
-    """Where the next run of a name would go: `root/name/version_N` with the first N after all that are taken."""
+    """The folder of the next run of a name: `root/name/version_N` with the first N after all that are taken."""
     taken = [re.fullmatch(r"version_(\d+)", path.name) for path in Path(root, name).glob("version_*")]
     return Path(root, name, f"version_{max((int(match[1]) for match in taken if match), default=-1) + 1}")
 
 
 @contextmanager
 def new_folder(root: str | Path, name: str, version: str | None = None) -> Iterator[Path]:
-    """Makes the folder of a new run; removes it again if the block ends before anything stands in it.
+    """Makes the folder of a new run; removes it again if it is empty when the block ends.
 
     Args:
         root: folder of all runs.
@@ -98,7 +98,7 @@ def new_folder(root: str | Path, name: str, version: str | None = None) -> Itera
         try:
             folder.mkdir(parents=True, exist_ok=version is not None)
             break
-        except FileExistsError:  # another run was faster
+        except FileExistsError:  # another run took it
             if version is not None:
                 raise
             folder = made[0] = next_folder(root, name)
@@ -120,7 +120,7 @@ def locked(folder: Path, **facts: Any) -> Iterator[Note]:
 
     Args:
         folder: the run folder.
-        **facts: what the lock file is to say besides process and machine.
+        **facts: further content of the lock file, beside process and machine.
 
     Raises:
         BlockingIOError: if another process trains there.

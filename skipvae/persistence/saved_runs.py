@@ -1,4 +1,4 @@
-"""Run folders: `lightning_logs/NAME/version_N` holds the config, the checkpoints, the logs and the results of a run."""
+"""Saved runs: finding their folders `lightning_logs/NAME/version_N` and checkpoints, and reading their configs."""
 
 from importlib import import_module
 from pathlib import Path
@@ -11,10 +11,12 @@ from skipvae.persistence.spec import class_paths
 from skipvae.persistence.strict_yaml import load_yaml
 
 LOG_ROOT = "lightning_logs"
+CHECKPOINTS = "checkpoints"
+"""Folder in a run folder."""
 
 
 def root_of(asked: str | Path | None) -> Path:
-    """The folder of all runs: what `--trainer.default_root_dir` asks for, else lightning_logs.
+    """The folder of all runs: that of `--trainer.default_root_dir`, else lightning_logs.
 
     Raises:
         ValueError: if it is not a folder on a disk.
@@ -37,6 +39,41 @@ def folder_of(checkpoint: str | Path) -> Path | None:
         if (len(inside) == 1 or inside[0] == "checkpoints") and (folder / "config.yaml").is_file():
             return folder
     return None
+
+
+def checkpoint_at(asked: str, root: str | Path = LOG_ROOT, name: str | None = None, resume: bool = False) -> Path:
+    """The checkpoint that `--ckpt_path` or `--init_from` names.
+
+    Args:
+        asked: a file; a run folder, for its best checkpoint, or its last one to resume; or `best` or `last`, for that
+            of the newest run.
+        root: folder of all runs, for `best` and `last`.
+        name: of the runs among which `best` and `last` look; all runs when not given.
+        resume: whether training is to be resumed.
+
+    Raises:
+        FileNotFoundError: if there is no run, or the run has no such checkpoint.
+    """
+    if asked in ("best", "last"):
+        return newest_checkpoint(root, name, asked)
+    path = Path(asked)
+    if not path.is_dir():
+        return path
+    folder = path.parent if path.name == CHECKPOINTS else path
+    return folder / CHECKPOINTS / "last.ckpt" if resume else best_checkpoint(folder)
+
+
+def best_checkpoint(folder: Path) -> Path:
+    """The best checkpoint of a run, or its last one if nothing decided which is best.
+
+    Raises:
+        FileNotFoundError: if the run has no checkpoint.
+    """
+    for name in ("best", "last"):
+        checkpoint = folder / CHECKPOINTS / f"{name}.ckpt"
+        if checkpoint.is_file():
+            return checkpoint
+    raise FileNotFoundError(f"there is no best.ckpt or last.ckpt in {folder / CHECKPOINTS}: is {folder} a run folder?")
 
 
 def newest_checkpoint(root: str | Path = LOG_ROOT, name: str | None = None, kind: str = "last") -> Path:
@@ -81,7 +118,7 @@ def data_of(checkpoint: str | Path) -> LightningDataModule:
 
 
 def import_classes_of(checkpoint: str | Path) -> None:
-    """Imports what the config of a checkpoint's run names as parts of its model: a user's own classes are known then.
+    """Imports the modules of all classes in the model config of a checkpoint's run, the user's own ones included.
 
     Raises:
         ModuleNotFoundError: if there is no such module.

@@ -1,4 +1,4 @@
-"""Settings of runs: how two configs differ, and which settings make a run what it is."""
+"""Settings of runs: the differences of two configs, and the settings that may change when a run is resumed."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -19,10 +19,10 @@ WHERE = frozenset(
         *(f"trainer.{name}" for name in ("default_root_dir", "logger", "accelerator", "devices", "num_nodes")),
     }
 )
-"""Where a run happens and where its files are."""
+"""Settings of the location of a run and of its files."""
 
 SHOWN = frozenset({"image_grids", "latent_pictures", "text_samples", "predictions", "trainer.log_every_n_steps"})
-"""What is shown of a run while it trains."""
+"""Settings of what a run displays while it trains."""
 
 MAY_CHANGE = (
     WHERE
@@ -37,17 +37,17 @@ MAY_CHANGE = (
     | {"data.eval_batch_size", "data.num_workers", "data.pin_memory"}
     | {"checkpoints.every_n_train_steps", "init_from", "init_parts"}
 )
-"""What may change when a run is resumed: how long it trains, where, and what is measured and shown of it.
+"""Settings that may change when a run is resumed: of its length, location, measurements and displays.
 
 These settings are read afresh by the call that resumes, and the weights do not depend on them (on the number of devices
 only as far as batches are dealt out). All others decide the trajectory. Some of them a checkpoint would override
 silently, since it holds the state of the optimiser, the scheduler and the callbacks with their settings; the others,
 such as the data, beta or the clipping, would make an experiment of two halves that no config describes. So the rest is
-refused, also what a class of the user's or a later version adds.
+refused, also settings that a class of the user's or a later version adds.
 """
 
 WATCHERS = (ProgressBar, ModelSummary, LearningRateMonitor, DeviceStatsMonitor, ThroughputMonitor)
-"""Callbacks that only look, so that they may come and go."""
+"""Callbacks that only observe, so that they may be added and removed."""
 
 ABSENT = "nothing"
 
@@ -109,7 +109,7 @@ def _arguments(value: Any, key: str) -> dict[str, Any] | None:
 
 
 def _by_class(callbacks: Any) -> dict[str, Any]:
-    """The callbacks of a config by the name of their class, but for those that only look."""
+    """The callbacks of a config by the name of their class, without those that only observe."""
     found: dict[str, Any] = {}
     for callback in callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []:
         path = str(_class(callback) or callback)

@@ -1,4 +1,4 @@
-"""Parts of a model that remember how they were built, so that a checkpoint can build them again.
+"""Components: parts of a model that keep their constructor arguments, so that a checkpoint can rebuild them.
 
 A checkpoint holds plain types only: the name of each class and its arguments. Loading one runs no code from the
 file, imports nothing that the file names, and works the same for models made by the command line and in Python.

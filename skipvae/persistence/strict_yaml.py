@@ -18,7 +18,7 @@ SCALARS = {
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
     "merge": "<<",
 }
-"""What plain text is read as, the first that fits; anything else stays text."""
+"""Types of plain scalars: the first pattern that fits; anything else stays text."""
 _LEADING_ZERO = r"(?![-+]?0[0-9_]+$)"  # 010 is neither eight nor ten
 
 
@@ -40,7 +40,7 @@ class TextKeyLoader(Loader):
 
 
 class Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Quotes whatever text either dialect would read as something else."""
+    """Quotes text that either dialect would read as something else."""
 
 
 for _kind, _pattern in SCALARS.items():

@@ -1,4 +1,4 @@
-"""`skipvae study run FILE` and `skipvae study report FILE`."""
+"""The commands `skipvae study run FILE` and `skipvae study report FILE`."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from skipvae.persistence.strict_yaml import load_text
 from skipvae.study import consistency
+from skipvae.study.options import parse_options
 from skipvae.study.plan import Run, Study, read_study
 from skipvae.study.provenance import code_digests
 from skipvae.study.reporting.report import report
@@ -20,39 +21,16 @@ from skipvae.study.running.progress import open_console, show_progress
 from skipvae.study.running.worker import Launch, train_and_test
 from skipvae.study.status import RunStatus, is_running
 
-DESCRIPTION = "Many runs, one table: models against what is varied, each with several seeds."
-
 
 def main(args: list[str], launch: Launch, parse: consistency.Parse) -> None:
-    """Parses and runs `skipvae study`.
+    """Runs `skipvae study`.
 
     Args:
         args: the arguments after `study` on the command line.
         launch: runs other commands of the command line in this process.
         parse: the config that such a command asks for.
     """
-    parser = argparse.ArgumentParser(prog="skipvae study", description=DESCRIPTION, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("run", "train and test the runs of a study that are not finished, then report"),
-        ("report", "write the table and the figures"),
-    ):
-        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        command.add_argument("file", help="the study file, such as configs/quickstart/images.yaml")
-        command.add_argument("--allow_mixed", action="store_true", help="accept runs made with different code or data")
-        command.add_argument("--mixed", dest="allow_mixed", action="store_true", help=argparse.SUPPRESS)  # its old name
-        command.add_argument("--output", help="folder of the report; by default lightning_logs/NAME/report")
-    command = commands.choices["run"]
-    command.add_argument("--jobs", type=int, default=1, help="runs at a time, each on its own GPU where there are GPUs")
-    command.add_argument("--only", nargs="+", metavar="RUN", help="only these runs, without a report")
-    command.add_argument("--dry_run", action="store_true", help="print the runs and their progress; start nothing")
-    command.add_argument("--cluster", choices=("slurm", "local", "debug"), help="hand the runs to submitit")
-    command.add_argument(
-        "--cluster_options", nargs="+", default=[], metavar="KEY=VALUE", help="for submitit, such as timeout_min=600"
-    )
-    commands.choices["report"].add_argument("--partial", action="store_true", help="leave out runs that are missing")
-    commands.choices["report"].add_argument("--page", help="also write the study into this Markdown page of results")
-    options = parser.parse_args(args)
+    options = parse_options(args)
     study = read_study(options.file)
     if options.command == "report":
         consistency.check_configs(study, consistency.resolve(study, parse))

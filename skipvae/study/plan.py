@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -11,6 +12,14 @@ from skipvae.persistence.packaged import own_or_packaged
 from skipvae.persistence.saved_runs import LOG_ROOT
 from skipvae.persistence.strict_yaml import load_text, load_yaml
 from skipvae.study.plan_fields import Fields, Settings, safe_name
+
+SET_BY_STUDY = {
+    "seed_everything": ", and list seeds under seeds:",
+    "name": ", and name the study under name:",
+    "version": "",
+    "trainer.default_root_dir": f"; runs go to {LOG_ROOT}",
+}
+"""Settings that a study gives to each of its runs, and the advice for those who set them."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class Study:
         path: the file.
         name: of the study, and of its folder below `lightning_logs`.
         about: the question that it answers; may be empty.
-        remarks: what readers of its results should know; may be empty.
+        remarks: notes for readers of its results; may be empty.
         models: the rows, in the order of the file.
         quantities: the varied quantities.
         seeds: of every row and value.
@@ -131,11 +140,13 @@ def read_study(path: str | Path) -> Study:
         fields.fail("name at least one model under models:, such as VAE: {}")
     seeds = fields.integers("seeds", [1])
     runs = []
+    varied_keys = {key for quantity in quantities for key in quantity.keys}
     for label, model in models.items():
         bases = model.files("base") or fields.files("base")
         if not bases:
             fields.fail("name the config that the runs start from under base:")
         own = {key: value for key, value in model.values.items() if key != "base"}
+        _check_not_ours(fields, bases, fields.mapping("overrides").keys() | own.keys() | varied_keys)
         applying = [quantity for quantity in quantities if not quantity.keys & own.keys()]
         for cell, seed in product(product(*(quantity.values for quantity in applying)), seeds):
             varied = {quantity.name: value for quantity, (value, _) in zip(applying, cell, strict=True)}
@@ -150,6 +161,18 @@ def read_study(path: str | Path) -> Study:
         fields.fail(f"two runs would be called {name_of_two}: rename a model, or remove a repeated value or seed")
     texts = fields.text("about", ""), fields.text("remarks", "").strip()
     return Study(path, name, *texts, tuple(models), quantities, tuple(seeds), tuple(runs))
+
+
+def _check_not_ours(fields: Fields, bases: Sequence[Path], keys: Set[str]) -> None:
+    """Refuses settings that the study itself gives to each run, and would silently replace."""
+    for key, instead in SET_BY_STUDY.items():
+        if key in keys:
+            fields.fail(f"{key} is set by the study for each run: leave it out{instead}")
+    for base in bases:
+        content = load_yaml(base)
+        trainer = content.get("trainer") if isinstance(content, dict) else None
+        if isinstance(trainer, dict) and trainer.get("default_root_dir") is not None:
+            fields.fail(f"{base} sets trainer.default_root_dir, but the runs of a study go to {LOG_ROOT}: leave it out")
 
 
 def _quantity(name: str, given: Fields) -> Quantity:

@@ -90,7 +90,7 @@ def is_running(folder: Path) -> bool:
 
 @contextmanager
 def output_to_log(folder: Path) -> Iterator[None]:
-    """Sends what this process and its children print to the log of a run folder, which is locked meanwhile.
+    """Redirects the output of this process and its children to the log of a run folder, which is locked meanwhile.
 
     The lock belongs to the open file: it goes when the last process that writes to it ends, however it ends.
 

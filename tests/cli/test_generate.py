@@ -11,6 +11,7 @@ from torchvision.io import ImageReadMode, read_image
 from datamodules import MNISTDigitsDataModule
 from skipvae import VAE
 from skipvae.cli import generate, main
+from skipvae.models.test_split import Examples
 from tests.command_line import CONFIG, QUIET, ROOT, TINY_DATA, contents, error_of
 
 SIDE, GAP = 28, 2  # of a digit, and of the lines of a grid
@@ -60,6 +61,16 @@ def test_the_seed_decides_what_is_sampled(tiny_run):
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes() != Path("c.png").read_bytes()
 
 
+def test_a_run_folder_stands_for_its_best_checkpoint(tiny_run, capsys):
+    main(["sample", f"--ckpt_path={tiny_run}", "--num=1"])
+    assert capsys.readouterr().err == f"{tiny_run}: {tiny_run}/checkpoints/best.ckpt\n"
+    (tiny_run / "checkpoints/best.ckpt").unlink()
+    main(["sample", f"--ckpt_path={tiny_run}/checkpoints", "--num=1"])  # nothing decided which is best
+    assert f": {tiny_run}/checkpoints/last.ckpt" in capsys.readouterr().err
+    said = error_of(capsys, "sample", "--ckpt_path=lightning_logs")
+    assert said == ("there is no best.ckpt or last.ckpt in lightning_logs/checkpoints: is lightning_logs a run folder?")
+
+
 # -- reconstruct ------------------------------------------------------------------------------------------------------
 
 
@@ -93,7 +104,8 @@ def test_other_data_keeps_what_the_run_says_of_its_data(tiny_run, digits, monkey
     config["data"]["init_args"]["binarize"] = "none"
     (tiny_run / "config.yaml").write_text(yaml.safe_dump(config))
     seen = []
-    monkeypatch.setattr(generate, "_test_examples", lambda path, data, num: seen.append(data) or digits[:num])
+    examples = Examples(digits, None)
+    monkeypatch.setattr(generate, "first_test_examples", lambda data, num: seen.append(data) or examples)
     for command, *data in (
         ("reconstruct", "--data=datamodules.MNISTDigitsDataModule"),
         ("interpolate", "--data.eval_batch_size=7"),

@@ -212,3 +212,14 @@ def test_a_job_that_was_killed_continues_each_of_its_runs(slurm, monkeypatch):
     slurm.setenv("SLURM_ARRAY_TASK_ID", "4")
     fit("--seed_everything=1")
     assert sorted(os.listdir("lightning_logs/tiny")) == ["version_0", "version_1", "version_2"]
+
+
+def test_a_run_folder_names_its_last_checkpoint_to_resume_and_its_best_to_start_from(tiny_run, capsys):
+    cli = plain(["fit", f"--ckpt_path={tiny_run}", *QUIET, "--trainer.max_epochs=2"])
+    assert cli.config["fit"].ckpt_path == f"{tiny_run}/checkpoints/last.ckpt"
+    cli = plain(["fit", f"--init_from={tiny_run}", *QUIET, "--trainer.max_steps=1"])
+    assert cli.config["fit"].init_from == f"{tiny_run}/checkpoints/best.ckpt"
+    for checkpoint in (tiny_run / "checkpoints").iterdir():
+        checkpoint.unlink()
+    said = error_of(capsys, "fit", "--ckpt_path", tiny_run)
+    assert f"there is no checkpoint {tiny_run}/checkpoints/last.ckpt" in said

@@ -1,6 +1,5 @@
 """Mistakes that a command line shows at first sight."""
 
-import inspect
 import signal
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skipvae import cli
-from skipvae.cli import generate, main, usage
+from skipvae.cli import generate, generate_options, main, usage
 from skipvae.cli.trainer_cli import SkipVAECLI
 from tests.command_line import CONFIG, ROOT, error_of
 
@@ -28,6 +27,10 @@ HEAVY = {"torch", "pytorch_lightning", "jsonargparse", "numpy"}
         (["fit", "--config=c.yaml", "--modle.decoder.skip=true"], "fit has no option --modle: did you mean --model?"),
         (["fit", "--conf=c.yaml"], "fit has no option --conf: did you mean --config?"),
         (["sample", "--ckpt_path=last", "--tempratur=3"], "sample has no option --tempratur: did you mean --temp"),
+        (
+            ["predict", "--ckpt_path=best", "--output=z.csv"],
+            "predict has no option --output: it is called --predictions",
+        ),
         (["sample", "--num=3"], "skipvae sample needs a trained model: give --ckpt_path FILE, last or best"),
         (
             ["reconstruct", "--ckpt_path=last", "--text", "one", "--text", "two"],
@@ -43,11 +46,15 @@ def test_it_is_one_line_before_anything_heavy_is_imported(workspace, capsys, arg
 
 def test_nothing_heavy_is_imported_for_help_and_mistakes(tmp_path):
     lines = (["--help"], ["--version"], ["sampel"], ["fit"], ["fit", "--config=c", "--modle=1"], ["sample", "--nmu=1"])
+    lines += (["sample", "--help"], ["interpolate", "-h"], ["study", "--help"], ["study", "run", "--help"])
     code = (
         "import contextlib, io, sys\nfrom skipvae.cli import main\n"
         f"for args in {lines!r}:\n"
-        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as printed:\n"
         "        main(args)\n"
+        "    if {'--help', '-h'} & {*args}:\n"
+        "        assert 'usage: skipvae' in printed.getvalue()\n"
+        "        assert args[0] == '--help' or '--' in printed.getvalue()\n"
         f"print(sorted({HEAVY!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -60,9 +67,14 @@ def test_the_table_of_options_holds_all_that_there_are(workspace):
     for command in cli.TRAINER_COMMANDS:
         names = vars(parser_of(command).get_defaults().as_flat())
         assert {name.partition(".")[0] for name in names} <= usage.OPTIONS[command]
-    for command, function in generate.COMMANDS.items():
-        taken = {*inspect.signature(function).parameters, *inspect.signature(generate.Generation).parameters}
-        assert taken - {"options"} == usage.OPTIONS[command] - {"config", "help"}
+    assert generate.FUNCTIONS.keys() == generate_options.COMMANDS.keys() == set(cli.GENERATE_COMMANDS)
+
+
+def test_help_of_the_generating_commands_names_each_option_with_its_default(capsys):
+    main(["interpolate", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"--{option}" in shown for option in usage.OPTIONS["interpolate"])
+    assert "Number of points on the line, both ends included. (default: 10)" in shown
 
 
 def parser_of(command):
@@ -102,6 +114,23 @@ def test_a_misspelt_key_of_a_config_is_named(workspace, capsys, content):
 def test_options_are_not_guessed_from_their_beginnings(workspace, capsys):
     assert "max_epoch" in error_of(capsys, "fit", "--config", CONFIG, "--trainer.max_epoch=1")
     assert "num_layer" in error_of(capsys, "fit", "--config", CONFIG, "--model.decoder.num_layer=1")
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("--trainer.max_epoch=1", "--trainer.max_epochs"),
+        ("--predictions.otput=x.csv", "--predictions.output"),
+        ("--checkpoints.every_n_train_step=1", "--checkpoints.every_n_train_steps"),
+    ],
+)
+def test_a_misspelt_nested_option_is_named(workspace, capsys, option, meant):
+    assert error_of(capsys, "fit", "--config", CONFIG, option).endswith(f": did you mean {meant}?")
+
+
+def test_a_misspelt_nested_key_of_a_config_is_named(workspace, capsys):
+    Path("mine.yaml").write_text("trainer: {max_epoch: 3}")
+    assert error_of(capsys, "fit", "--config", CONFIG, "--config", "mine.yaml").endswith("mean --trainer.max_epochs?")
 
 
 def test_lists_of_the_command_line_grow():

@@ -112,6 +112,9 @@ def test_arguments_keep_the_type_of_a_value(write_study: WriteStudy) -> None:
         ({"models": {"VAE": 3}}, "models: VAE: expected a mapping"),
         ({"base": []}, "name the config that the runs start from under base:"),
         ({"name": 3}, "name must be text"),
+        ({"overrides": {"seed_everything": 3}}, "seed_everything is set by the study for each run: leave it out, and"),
+        ({"vary": {"K": {"version": [1, 2]}}}, "version is set by the study for each run: leave it out"),
+        ({"models": {"A": {"trainer.default_root_dir": "x"}}}, "leave it out; runs go to lightning_logs"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(write_study: WriteStudy, fields: dict[str, object], said: str) -> None:
@@ -140,6 +143,14 @@ def test_files_that_are_missing_or_no_yaml(write_study: WriteStudy, tmp_path: Pa
     assert "\n" not in str(error.value)
     file.write_bytes(b"\xff\xfe\x00\x9f")
     with pytest.raises(ValueError, match="is not a text file"):
+        read_study(file)
+
+
+def test_a_base_with_a_root_of_its_own_is_refused(write_study: WriteStudy) -> None:
+    file = write_study(base="base.yaml")
+    base = file.with_name("base.yaml")
+    base.write_text(base.read_text(encoding="utf-8").replace("trainer:", "trainer:\n  default_root_dir: elsewhere"))
+    with pytest.raises(ValueError, match=r"base\.yaml sets trainer\.default_root_dir, but the runs of a study go to"):
         read_study(file)
 
 

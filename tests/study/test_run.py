@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from skipvae.cli import parse
 from skipvae.cli import run as launch
 from skipvae.study import main
 from skipvae.study.plan import read_study
@@ -27,7 +28,7 @@ LONGER = {"trainer.max_epochs": 12}
 
 def study(*args: object) -> None:
     """`skipvae study ...` in this process."""
-    main([str(arg) for arg in args], launch)
+    main([str(arg) for arg in args], launch, parse)
 
 
 def table() -> list[dict[str, str]]:

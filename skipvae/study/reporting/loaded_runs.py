@@ -2,27 +2,18 @@
 
 import json
 import logging
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from skipvae.models import GenerativeModel
+from skipvae.models.test_split import Examples, first_test_examples
 from skipvae.persistence import saved_runs
 from skipvae.study.consistency import config_of_run
 from skipvae.study.plan import Run
-from skipvae.study.running.worker import best_checkpoint
-from skipvae.text.tokens import pad_sentences
 
 NUM_EXAMPLES = 1000
 """The maximum number of test examples that are loaded."""
-
-
-class Examples(NamedTuple):
-    """The first examples of a test split: x (N, ...), and labels (N,) if the data has labels."""
-
-    x: Tensor
-    label: Tensor | None
 
 
 class LoadedRuns:
@@ -34,7 +25,7 @@ class LoadedRuns:
     def model(self, run: Run) -> Any:
         """The best model of a run, on the GPU if there is one."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return GenerativeModel.load_from_checkpoint(best_checkpoint(run.folder), map_location=device)
+        return GenerativeModel.load_from_checkpoint(saved_runs.best_checkpoint(run.folder), map_location=device)
 
     def examples(self, run: Run) -> Examples:
         """The first test examples of the data that a run was made with."""
@@ -42,22 +33,8 @@ class LoadedRuns:
         if settings not in self._found:
             logging.disable(logging.INFO)  # messages about the data stand in the run's log
             try:
-                self._found[settings] = _first_examples(run)
+                data = saved_runs.data_of(saved_runs.best_checkpoint(run.folder))
+                self._found[settings] = first_test_examples(data, NUM_EXAMPLES)
             finally:
                 logging.disable(logging.NOTSET)
         return self._found[settings]
-
-
-def _first_examples(run: Run) -> Examples:
-    data = saved_runs.data_of(best_checkpoint(run.folder))
-    data.prepare_data()
-    data.setup("test")
-    batches: list[tuple[Tensor, ...]] = []
-    for batch in data.test_dataloader():
-        batches.append(batch)
-        if sum(len(x) for x, *_ in batches) >= NUM_EXAMPLES:
-            break
-    inputs = [batch[0] for batch in batches]
-    x = (pad_sentences(inputs) if inputs[0].dim() == 2 else torch.cat(inputs))[:NUM_EXAMPLES]
-    labels = [batch[1] for batch in batches if len(batch) > 1 and isinstance(batch[1], Tensor)]
-    return Examples(x, torch.cat(labels)[:NUM_EXAMPLES] if labels else None)

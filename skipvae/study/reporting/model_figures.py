@@ -10,9 +10,10 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from skipvae.models.test_split import Examples
 from skipvae.study.plan import Run, Study
 from skipvae.study.plan_fields import safe_name
-from skipvae.study.reporting.loaded_runs import Examples, LoadedRuns
+from skipvae.study.reporting.loaded_runs import LoadedRuns
 from skipvae.study.reporting.plots import cells, grid, name_of
 
 NUM_IMAGES = 25

@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from skipvae.metrics.registry import METRICS
 from skipvae.study.plan import Run, Study
 from skipvae.study.plan_fields import safe_name
 from skipvae.study.reporting.table import Results, Row, Table
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Of models, in the order of the study file: distinguishable by colour-blind readers too (Okabe & Ito)."""
-CURVES = {"val/elbo": "ELBO", "val/kl": "KL", "val/mi": "MI", "val/au": "AU"}
+CURVES = {f"val/{metric.key}": metric.title for metric in METRICS if metric.key in ("elbo", "kl", "mi", "au")}
 """Tags of the training curves and their titles."""
 
 

@@ -39,7 +39,7 @@ def report(
         page: also write the study into this page, whose figures go to `images/NAME` beside it.
 
     Raises:
-        ValueError: if runs are missing, are not what the study asks for, or do not belong in one table.
+        ValueError: if runs are missing, or are not comparable in one table.
     """
     statuses = {run.name: RunStatus.read(run.folder) for run in study.runs}
     missing = [name for name, status in statuses.items() if status.state != "finished"]

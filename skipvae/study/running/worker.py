@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 
 from skipvae.errors import one_line
+from skipvae.persistence import saved_runs
 from skipvae.persistence.checkpoint import read_checkpoint
 from skipvae.study.plan import Run
 from skipvae.study.provenance import data_digest, environment
@@ -56,7 +57,7 @@ def train_and_test(run: Run, code: dict[str, str], launch: Launch) -> RunStatus:
                 status.trained = True
             status.state = "testing"
             status.write(run.folder)
-            tested = launch(["test", "--ckpt_path", str(best_checkpoint(run.folder))], [progress])
+            tested = launch(["test", "--ckpt_path", str(saved_runs.best_checkpoint(run.folder))], [progress])
             status.data = data_digest(tested.datamodule)
             status.state = "finished"
         except (Exception, SystemExit) as error:
@@ -71,19 +72,6 @@ def train_and_test(run: Run, code: dict[str, str], launch: Launch) -> RunStatus:
                 status.state = "interrupted"
             status.write(run.folder)
     return status
-
-
-def best_checkpoint(folder: Path) -> Path:
-    """The best checkpoint of a run, or its last one where nothing decided which is best.
-
-    Raises:
-        FileNotFoundError: if the run has no checkpoint.
-    """
-    for name in ("best", "last"):
-        checkpoint = folder / "checkpoints" / f"{name}.ckpt"
-        if checkpoint.is_file():
-            return checkpoint
-    raise FileNotFoundError(f"there is no checkpoint in {folder / 'checkpoints'}: remove {folder} to train again")
 
 
 def _is_readable(checkpoint: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Where the run of a command lies: the folder of the checkpoint it names, or a new one."""
+"""The run folder of a command: that of the checkpoint it names, or a new one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from skipvae.cli import slurm
-from skipvae.cli.resume import check_place, check_same_run, keep_source, refuse_stranger
+from skipvae.cli.resume import check_location, check_same_run, keep_source, refuse_stranger
 from skipvae.persistence import saved_runs
 from skipvae.persistence.checkpoint import read_checkpoint
 from skipvae.persistence.run_folder import check_name, next_folder
@@ -15,14 +15,14 @@ from skipvae.persistence.spec import class_at
 RUN_LOGGER = "skipvae.callbacks.RunLogger"
 
 
-def find_place(config: Namespace, root: Path, command: Sequence[str], parser: ArgumentParser, fit: bool) -> Path:
-    """The run folder of a command, which exists if it resumes or measures a run; settles the paths of checkpoints.
+def find_run_folder(config: Namespace, root: Path, command: Sequence[str], parser: ArgumentParser, fit: bool) -> Path:
+    """The run folder of a command, which exists if it resumes or measures a run; resolves the paths of checkpoints.
 
     Args:
-        config: the parsed command line; the names best and last of a checkpoint are replaced by its path.
+        config: the parsed command line; best, last and run folders are replaced by the path of the checkpoint.
         root: folder of all runs.
         command: the command line as typed.
-        parser: what parsed it.
+        parser: the parser of the config.
         fit: whether the command trains.
 
     Raises:
@@ -35,10 +35,10 @@ def find_place(config: Namespace, root: Path, command: Sequence[str], parser: Ar
     folder = slurm.run_of_job(root / config.name, command) if fit else None
     if folder is not None and (folder / "checkpoints" / "last.ckpt").is_file():
         config.ckpt_path = str(folder / "checkpoints" / "last.ckpt")
-    if config.ckpt_path in ("last", "best"):
-        config.ckpt_path = str(saved_runs.newest_checkpoint(root, config.name, config.ckpt_path))
-    if config.init_from in ("last", "best"):
-        config.init_from = str(saved_runs.newest_checkpoint(root, kind=config.init_from))
+    if config.ckpt_path is not None:
+        config.ckpt_path = str(saved_runs.checkpoint_at(config.ckpt_path, root, config.name, resume=fit))
+    if config.init_from is not None:
+        config.init_from = str(saved_runs.checkpoint_at(config.init_from, root))
     if isinstance(config.init_parts, str):
         config.init_parts = config.init_parts.replace(" ", "").split(",")
     checkpoint = config.ckpt_path
@@ -46,53 +46,53 @@ def find_place(config: Namespace, root: Path, command: Sequence[str], parser: Ar
         if not fit:
             raise ValueError(f"skipvae {command[0]} needs a trained model: give --ckpt_path FILE, last or best")
         if config.init_parts is not None and config.init_from is None:
-            raise ValueError("--init_parts says what to take of a checkpoint: give --init_from CHECKPOINT, too")
+            raise ValueError("--init_parts names parts of a checkpoint: give --init_from CHECKPOINT, too")
         if folder is None and config.version is not None:
             _check_free(root / config.name / config.version)
     elif (folder := saved_runs.folder_of(checkpoint)) is not None:
-        check_place(folder, config, checkpoint)
+        check_location(folder, config, checkpoint)
         if fit:
             keep_source(folder, config, checkpoint)
             check_same_run(folder, config, parser, checkpoint)
     elif fit:
-        read_checkpoint(checkpoint)  # if it is no checkpoint at all, that is what to say
+        read_checkpoint(checkpoint)  # raises a more specific error if it is no checkpoint at all
         refuse_stranger(checkpoint)
     return folder or (Path(root, config.name, config.version) if config.version else next_folder(root, config.name))
 
 
 def _check_free(folder: Path) -> None:
-    """Raises a ValueError if there is a run in a folder that a new one is to have."""
+    """Raises a ValueError if the folder of a new run already holds a run."""
     for checkpoint in (folder / "checkpoints").glob("*.ckpt"):
         try:
             read_checkpoint(checkpoint)
-        except ValueError:  # what cannot be resumed may be replaced
+        except ValueError:  # a run that cannot be resumed may be replaced
             continue
         raise ValueError(
             f"there is a run in {folder}: resume it with --ckpt_path {checkpoint}, or name another --version"
         )
 
 
-def put_into(config: Namespace, folder: Path) -> None:
-    """Fills in where a run lies: in the trainer, and in each `RunLogger` that it has.
+def set_run_folder(config: Namespace, folder: Path) -> None:
+    """Sets the run folder in the config: for the trainer, and for each `RunLogger` that it has.
 
     Raises:
-        ValueError: if a `RunLogger` was given another place.
+        ValueError: if a `RunLogger` was given another folder.
     """
-    config.trainer.default_root_dir = str(folder)  # where Lightning looks for what SLURM made it save, and nowhere else
+    config.trainer.default_root_dir = str(folder)  # the only folder in which Lightning looks for SLURM's checkpoints
     loggers = config.trainer.logger
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         path = getattr(logger, "class_path", None)
-        if path is None or class_at(path) is not class_at(RUN_LOGGER):  # which older runs know by another path
+        if path is None or class_at(path) is not class_at(RUN_LOGGER):  # older runs know it by another path
             continue
-        place = logger.init_args
+        location = logger.init_args
         for option, given, known in (
-            ("save_dir", place.save_dir, {saved_runs.LOG_ROOT, str(folder.parent.parent)}),
-            ("name", place.name, {"", config.name, folder.parent.name}),
-            ("version", place.version, {None, folder.name}),
+            ("save_dir", location.save_dir, {saved_runs.LOG_ROOT, str(folder.parent.parent)}),
+            ("name", location.name, {"", config.name, folder.parent.name}),
+            ("version", location.version, {None, folder.name}),
         ):
             if given not in known:
                 raise ValueError(
                     f"the logs of a run lie in its folder {folder}, so leave out --trainer.logger.{option}: "
-                    "--trainer.default_root_dir, --name and --version say where that is"
+                    "--trainer.default_root_dir, --name and --version set that folder"
                 )
-        place.save_dir, place.name, place.version = str(folder.parent.parent), folder.parent.name, folder.name
+        location.save_dir, location.name, location.version = str(folder.parent.parent), folder.parent.name, folder.name

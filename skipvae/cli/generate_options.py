@@ -1,0 +1,133 @@
+"""Options of `skipvae sample|reconstruct|interpolate`; imports nothing heavy, so that help is answered at once."""
+
+from argparse import ArgumentParser
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, get_type_hints
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """How a text model generates sentences.
+
+    Without any of the first four, samples are drawn from the model's distribution, and reconstructions and
+    interpolations take the most probable next word.
+    """
+
+    temperature: float | None = _option(None, "Divides the logits; 0 takes the most probable next word. For text.")
+    top_k: int | None = _option(None, "Draws among this many most probable words only. For text.")
+    top_p: float | None = _option(None, "Draws among the fewest words with this total probability. For text.")
+    num_beams: int | None = _option(None, "Searches for the most probable sentence with this many beams. For text.")
+    max_length: int | None = _option(None, "The maximum number of words of a sentence (60 by default). For text.")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were given."""
+        values = {option.name: getattr(self, option.name) for option in fields(Generation)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """Keyword arguments of `LSTMDecoder.sample`."""
+        return {"max_length": 60, **self.given}
+
+    def refuse_for_images(self) -> None:
+        """Raises a ValueError if an option was given that only text models have."""
+        for name in self.given:
+            raise ValueError(f"{name} is an option for text, but this is not a model of text: leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Generation):
+    """Options of all three commands."""
+
+    ckpt_path: str = field(
+        metadata={
+            "help": "Checkpoint file, or a run folder for its best one; `best` or `last` for that of the newest run in "
+            "lightning_logs."
+        }
+    )
+    output: str | None = _option(
+        None, "PNG file to write (samples.png and so on by default); text is printed, and written if a file is given."
+    )
+    seed: int = _option(1, "The same seed gives the same result.")
+    device: str = _option("auto", "`cpu`, `cuda`, or `auto` for the GPU if there is one.")
+
+    def __post_init__(self) -> None:
+        """Refuses before the work what would fail after it."""
+        for name in ("num", "columns", "steps"):
+            count = getattr(self, name, None)
+            if count is not None and count < 1:
+                raise ValueError(f"{name} is {count}: it must be at least 1")
+
+
+DATA = "Data module of the examples, or settings of it that differ from those of the training."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Options):
+    """Draws from a trained model: z from the prior, then x given z."""
+
+    num: int | None = _option(None, "How many; by default 64 images, or 10 sentences.")
+    columns: int = _option(8, "Images in a row.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruct(Options):
+    """Decodes the posterior means of test examples: each input stands above its reconstruction."""
+
+    num: int | None = _option(None, "How many; by default 32 images, or 10 sentences.")
+    data: Any = field(default=None, metadata={"help": DATA})
+    text: str | None = _option(None, "A sentence of your own, instead of test examples.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolate(Options):
+    """Decodes the straight line in latent space from one test example to another, one pair in a row."""
+
+    num: int | None = _option(None, "How many pairs; by default 8 of images, or 3 of sentences.")
+    steps: int = _option(10, "Number of points on the line, both ends included.")
+    data: Any = field(default=None, metadata={"help": DATA})
+    start: str | None = _option(None, "A sentence of your own to start from; give `end` too.")
+    end: str | None = _option(None, "A sentence of your own to end with.")
+
+    def __post_init__(self) -> None:
+        """Refuses one sentence without the other."""
+        super().__post_init__()
+        if (self.start is None) != (self.end is None):
+            raise ValueError("an interpolation between your own sentences needs both --start and --end")
+
+
+COMMANDS: dict[str, type[Options]] = {"sample": Sample, "reconstruct": Reconstruct, "interpolate": Interpolate}
+"""Options by command; the docstring of each class is the description of its command."""
+
+
+def add_options(parser: Any, command: str, data_type: Any = None) -> None:
+    """Adds the options of a command to a parser.
+
+    Args:
+        parser: of argparse, for help; or of jsonargparse, which checks types.
+        command: sample, reconstruct or interpolate.
+        data_type: type of a data module, for jsonargparse.
+    """
+    hints: dict[str, Any] = get_type_hints(COMMANDS[command])
+    names = {option.name: option for option in fields(COMMANDS[command])}
+    last = [option.name for option in fields(Generation)]  # of text only, so they stand behind the others
+    for name in sorted(names, key=last.__contains__):
+        option = names[name]
+        default = {"required": True} if option.default is MISSING else {"default": option.default}
+        checked = {"type": data_type, "enable_path": True} if name == "data" else {"type": hints[name]}
+        text = option.metadata["help"]
+        if data_type is None and option.default not in (MISSING, None):  # jsonargparse adds defaults itself
+            text += f" (default: {option.default})"
+        parser.add_argument(f"--{name}", help=text, **default, **({} if data_type is None else checked))
+
+
+def print_help(command: str) -> None:
+    """Prints the help of a command."""
+    parser = ArgumentParser(prog=f"skipvae {command}", description=COMMANDS[command].__doc__)
+    add_options(parser, command)
+    parser.print_help()
