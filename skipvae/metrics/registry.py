@@ -1,4 +1,4 @@
-"""Every metric that is reported: key, title, direction, digits and meaning, for tables of one run and of a study."""
+"""Every metric that is reported: key, title, meaning, digits, direction and unit, for tables of one run and of a study."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ class Metric(NamedTuple):
     Attributes:
         key: in the results of an evaluation and in metrics.json; its standard error is `KEY_stderr`.
         title: column of a study's tables; "" for none.
+        unit: "nats" for nats per example; "" for counts, fractions and the like.
         meaning: for the table of one run; other results may be named in braces, such as `{mi_ceiling:.2f}`. "" keeps it
             out of that table.
         digits: after the decimal point, in a study's tables; more where the spread would else be lost.
@@ -28,6 +29,7 @@ class Metric(NamedTuple):
     of_labels: bool = False
     unless_zero: bool = False
     without_z: str = ""
+    unit: str = "nats"
 
 
 METRICS = (
@@ -53,8 +55,15 @@ METRICS = (
     Metric("decoder_dependence", "", "how far log p(x|z) moves, up or down, when z is exchanged between examples"),
     Metric("exchange_loss", "", "by how much log p(x|z) falls then: what x's own z is worth to the decoder"),
     Metric("prior_dependence", "", "how far log p(x|z) moves when z is drawn from the prior"),
-    Metric("au", "AU", "active units of {num_units} (variance above {au_threshold:g})", 1, +1),
-    Metric("au_published", "AU 0.02", "the same by the authors' threshold: variance, over N - 1, above 0.02", 1, +1),
+    Metric("au", "AU", "active units of {num_units} (variance above {au_threshold:g})", 1, +1, unit=""),
+    Metric(
+        "au_published",
+        "AU 0.02",
+        "the same by the authors' threshold: variance, over N - 1, above 0.02",
+        1,
+        +1,
+        unit="",
+    ),
     Metric(
         "nll",
         "NLL",
@@ -64,35 +73,70 @@ METRICS = (
         without_z="-log p(x){caveat}",
     ),
     Metric("true_nll", "true NLL", "-log p(x) of the process that made the data", 2),
-    Metric("ppl", "PPL", "perplexity per token, lower is better", 1, -1),
-    Metric("nats_per_word", "nats/word", "-log p(x) for each word of the text, whatever its tokens", 3, -1),
-    Metric("nats_per_character", "", "the same for each character"),
-    Metric("bits_per_byte", "bits/byte", "the same for each byte of UTF-8, in bits: compares vocabularies", 3, -1),
-    Metric("unk_fraction", "unknown words", "unknown words of the split; above 0.05 all of the above is too low"),
-    Metric("duplicate_fraction", "", "examples of the split that are also in the training split", unless_zero=True),
-    Metric("dropped_fraction", "left out", "sentences of the split left out: longer than max_length", unless_zero=True),
-    Metric("truncated_fraction", "cut", "sentences of the split cut at max_length", unless_zero=True),
+    Metric("ppl", "PPL", "perplexity per token, lower is better", 1, -1, unit=""),
+    Metric(
+        "nats_per_word",
+        "nats/word",
+        "-log p(x) for each word of the text, whatever its tokens",
+        3,
+        -1,
+        unit="nats per word",
+    ),
+    Metric("nats_per_character", "", "the same for each character", unit="nats per character"),
+    Metric(
+        "bits_per_byte",
+        "bits/byte",
+        "the same for each byte of UTF-8, in bits: compares vocabularies",
+        3,
+        -1,
+        unit="bits per byte",
+    ),
+    Metric(
+        "unk_fraction", "unknown words", "unknown words of the split; above 0.05 all of the above is too low", unit=""
+    ),
+    Metric(
+        "duplicate_fraction", "", "examples of the split that are also in the training split", unless_zero=True, unit=""
+    ),
+    Metric(
+        "dropped_fraction",
+        "left out",
+        "sentences of the split left out: longer than max_length",
+        unless_zero=True,
+        unit="",
+    ),
+    Metric("truncated_fraction", "cut", "sentences of the split cut at max_length", unless_zero=True, unit=""),
     Metric("amortization_gap", "", "what the steps of inference add to the encoder's ELBO"),
-    Metric("diverged", "", "examples whose inference went back to its best step", unless_zero=True),
-    Metric("seconds", "seconds", "", 0),
+    Metric("diverged", "", "examples whose inference went back to its best step", unless_zero=True, unit=""),
+    Metric("seconds", "seconds", "", 0, unit="seconds"),
     Metric(
         "probe_accuracy",
         "linear probe",
         "labels predicted from the posterior means, by a linear probe of {num_probe_examples:,} training examples",
         better=+1,
         of_labels=True,
+        unit="",
     ),
-    Metric("knn_accuracy", "10 neighbours", "the same by the 10 nearest neighbours", better=+1, of_labels=True),
-    Metric("bag_of_words_accuracy", "bag of words", "reference: the same by word counts", of_labels=True),
-    Metric("majority_accuracy", "", "majority-class baseline", of_labels=True),
+    Metric(
+        "knn_accuracy", "10 neighbours", "the same by the 10 nearest neighbours", better=+1, of_labels=True, unit=""
+    ),
+    Metric("bag_of_words_accuracy", "bag of words", "reference: the same by word counts", of_labels=True, unit=""),
+    Metric("majority_accuracy", "", "majority-class baseline", of_labels=True, unit=""),
     Metric(
         "nmi",
         "k-means NMI",
         "labels and clusters of the means: normalised mutual information",
         better=+1,
         of_labels=True,
+        unit="",
     ),
-    Metric("ari", "k-means ARI", "labels and clusters of the means: adjusted Rand index", better=+1, of_labels=True),
+    Metric(
+        "ari",
+        "k-means ARI",
+        "labels and clusters of the means: adjusted Rand index",
+        better=+1,
+        of_labels=True,
+        unit="",
+    ),
 )
 """In the order of the tables."""
 
