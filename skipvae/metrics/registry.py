@@ -1,4 +1,4 @@
-"""Every metric that is reported: key, title, meaning, digits, direction and unit, for tables of one run and of a study."""
+"""Every metric that is reported: key, title, meaning, digits, direction and unit, for tables of a run and a study."""
 
 import math
 from collections.abc import Iterator, Mapping
