@@ -1,4 +1,4 @@
-"""Data modules: corpora in memory, batched by slicing. They know nothing of the models that learn from them."""
+"""Data modules: data sets in memory, batched by slicing. They know nothing of the models that learn from them."""
 
 from datamodules.corpora import PTBDataModule, YahooDataModule
 from datamodules.images import ImageDataModule

@@ -1,4 +1,4 @@
-"""Grey images to binary ones: each pixel is drawn as a Bernoulli variable whose probability is its grey value."""
+"""Binarisation of grey images: each pixel is a Bernoulli variable whose probability is its grey value."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,14 @@ _CHUNK = 1024  # images at a time: their words stay in the cache of the processo
 
 
 def draw_binary(images: Tensor, *counters: int) -> Tensor:
-    """Draw every pixel: white with the probability that its grey value is, else black.
+    """Draw every pixel: white with a probability equal to its grey value, else black.
 
-    The draw is a pure function of the counters, the image's place in `images` and the pixel's place in the image.
+    The draw is a pure function of the counters, the image's index in `images` and the pixel's index in the image.
     Probabilities are exact to 2^-32 for bytes and to 2^-31 for floats; black and white pixels stay as they are.
 
     Args:
         images: (N, C, H, W), uint8 from 0 to 255 or floats from 0 to 1.
-        counters: What the draw is for, such as (stream, seed, epoch).
+        counters: The purpose of the draw, such as (stream, seed, epoch).
 
     Returns:
         uint8 (N, C, H, W) of 0 and 255.
@@ -30,11 +30,11 @@ def draw_binary(images: Tensor, *counters: int) -> Tensor:
     binary = torch.empty(images.shape, dtype=torch.uint8, device=images.device)
     pixels = images[0].numel() if len(images) else 0
     words_of_image = torch.arange((pixels + 1) // 2, device=images.device)  # one word serves two pixels
-    examples = torch.arange(len(images), device=images.device)[:, None]
-    for chunk, numbers, out in zip(
-        *(torch.split(tensor, _CHUNK) for tensor in (images, examples, binary.flatten(1))), strict=True
+    rows = torch.arange(len(images), device=images.device)[:, None]
+    for chunk, row, out in zip(
+        *(torch.split(tensor, _CHUNK) for tensor in (images, rows, binary.flatten(1))), strict=True
     ):
-        uniform = random_words(*counters, numbers, words_of_image).view(torch.int32)[:, :pixels]
+        uniform = random_words(*counters, row, words_of_image).view(torch.int32)[:, :pixels]
         # clearing the lowest bit keeps white at probability 1
         torch.mul((uniform.bitwise_and_(-2) < _thresholds(chunk.flatten(1))).view(torch.uint8), 255, out=out)
     return binary

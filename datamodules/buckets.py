@@ -1,4 +1,4 @@
-"""Batches of sentences of about the same length, so that next to nothing of a batch is padding."""
+"""Batches of sentences of similar length, which need little padding."""
 
 from collections.abc import Iterator
 
@@ -11,23 +11,23 @@ from datamodules.randomness import Stream, permutation
 class LengthBuckets:
     """Index batches of sentences sorted by length, for training and for evaluation.
 
-    The sorted sentences are cut into batches of at most `batch_size` sentences and `max_tokens` tokens, pads counted.
-    The cuts depend on the lengths only, so every epoch has the same number of batches.
+    The sorted sentences are cut into batches of at most `batch_size` sentences and `max_tokens` tokens, padding
+    included. The cuts depend on the lengths only, so every epoch has the same number of batches.
 
-    In training, each epoch shuffles the sentences of equal length among themselves, and the batches; with `fixed`, the
-    batches hold the same sentences in every epoch, and only their order changes. A step gives
-    neighbouring batches to the processes, so that none waits for another. Where the batches cannot be dealt evenly,
-    fewer than `world_size` of them, others in each epoch, are left out.
+    In training, each epoch shuffles sentences of the same length, and the order of the batches; with `fixed`, the
+    batches hold the same sentences in every epoch, and only their order changes. In a step, the processes get batches
+    of similar length, so that none waits for another. If the number of batches is no multiple of `world_size`, the
+    remainder is left out, different batches in each epoch.
 
-    In evaluation, the batches are always the same and are dealt in turn: process r of W gets batches r, r + W, ...; so
-    each sentence is seen once, and the batches do not depend on the number of processes.
+    In evaluation, the batches are always the same and are distributed in turn: process r of W gets batches r, r + W,
+    ...; so each sentence is seen once, and the batches do not depend on the number of processes.
 
     Args:
-        lengths: int64 (N,), the tokens of each sentence.
-        batch_size: Most sentences in a batch.
-        max_tokens: Most tokens in a batch.
-        exact: Whether the sentences of a batch are all equally long (the authors' option: no pads at all).
-        seed: Of the order; None for evaluation.
+        lengths: int64 (N,), the number of tokens of each sentence.
+        batch_size: Maximum number of sentences in a batch.
+        max_tokens: Maximum number of tokens in a batch.
+        exact: Whether all sentences of a batch have the same length (the authors' option: no padding at all).
+        seed: Seed of the order; None for evaluation.
         rank: This process.
         world_size: Number of processes.
         fixed: Whether a training batch holds the same sentences in every epoch (the authors' batches).
@@ -69,7 +69,7 @@ class LengthBuckets:
             )
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the order of this epoch."""
+        """Switch to the order of this epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class LengthBuckets:
     def __iter__(self) -> Iterator[Tensor]:
         if self.seed is None:
             batches = torch.split(self.lengths.argsort(stable=True), self.sizes)
-            # in an order of no meaning, so that the first batches of a split are not its shortest sentences
+            # in a fixed random order, so that the first batches of a split are not its shortest sentences
             order = permutation(len(batches), Stream.BUCKETS)
             return (batches[i] for i in order[self.rank :: self.world_size].tolist())
         shuffled = permutation(len(self.lengths), Stream.SHUFFLE, self.seed, 0 if self.fixed else self.epoch)
@@ -92,7 +92,7 @@ class LengthBuckets:
 
 
 def _cut(lengths: list[int], batch_size: int | None, max_tokens: int | None, exact: bool) -> list[int]:
-    """The numbers of sentences of consecutive batches, for sorted lengths."""
+    """The sizes of consecutive batches, for sorted lengths."""
     sizes, start = [], 0
     for end, length in enumerate(lengths):
         size = end - start

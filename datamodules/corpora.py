@@ -1,4 +1,4 @@
-"""The corpora of the literature: the Penn Treebank, and the questions and answers of Yahoo."""
+"""The text corpora of the literature: the Penn Treebank and Yahoo Answers."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from datamodules.sentences import SentenceDataModule
 
 
 class PublishedTextDataModule(SentenceDataModule):
-    """A corpus of published files in `data_dir`, plain or gzipped (.gz), each checked by the md5 of its text.
+    """A corpus of published files in `data_dir`, plain or gzipped (.gz), checked by the md5 of their text.
 
     A subclass sets `folder` and `files`, and writes `fetch`.
     """
@@ -26,7 +26,7 @@ class PublishedTextDataModule(SentenceDataModule):
         self.path, self.download = Path(data_dir, self.folder), download
 
     @property
-    def wanted(self) -> list[PublishedFile]:
+    def required(self) -> list[PublishedFile]:
         """The files that are read."""
         return list(self.files.values())
 
@@ -35,14 +35,14 @@ class PublishedTextDataModule(SentenceDataModule):
         download(self.path, absent)
 
     def prepare_data(self) -> None:
-        absent = [file for file in self.wanted if self._find(file) is None]
+        absent = [file for file in self.required if self._find(file) is None]
         if absent and not self.download:
             raise missing(self.path, absent, "download is off")
         if absent:
             self.fetch(absent)
 
     def lines(self, part: str) -> Lines:
-        """The sentences of a file that is there by now."""
+        """The sentences of a file that exists by now."""
         file = self.files[part]
         path = self._find(file)
         if path is None:
@@ -106,9 +106,9 @@ class YahooDataModule(PublishedTextDataModule):
     Args:
         data_dir: The folder of the data sets.
         train_file: `train`: the official splits. `valid`, for those who have no training file: train on the official
-            validation file, a tenth of the paper's training set, and split the official test file, by a shuffle that
-            never changes, into 5,000 documents for validation and 5,000 for test. Results then do not compare with
-            published ones.
+            validation file, a tenth of the paper's training set, and split the official test file, by a fixed shuffle,
+            into 5,000 documents for validation and 5,000 for test. Results are then not comparable with published
+            ones.
         download: Whether absent files may be downloaded.
         kwargs: See `SentenceDataModule`.
 
@@ -141,18 +141,18 @@ class YahooDataModule(PublishedTextDataModule):
         self.train_file = train_file
 
     @property
-    def wanted(self) -> list[PublishedFile]:
+    def required(self) -> list[PublishedFile]:
         return [file for part, file in self.files.items() if part != "train" or self.train_file == "train"]
 
     def fetch(self, absent: list[PublishedFile]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        # in a folder of its own: another process may be at the same
+        # in a temporary folder: another process may be unpacking the same archive
         with tempfile.TemporaryDirectory(dir=self.path, prefix=".unpack-") as scratch:
             try:
                 download(Path(scratch), [YAHOO_ARCHIVE])
             except FileNotFoundError as error:
                 reason = str(error).partition(" (")[2].removesuffix(")")
-                raise missing(self.path, absent, f"their archive cannot be had: {reason}") from error
+                raise missing(self.path, absent, f"their archive cannot be downloaded: {reason}") from error
             with tarfile.open(Path(scratch, YAHOO_ARCHIVE.name)) as packed:
                 for file in absent:
                     member = packed.extractfile(f"yahoo-answer-100k/{file.name}")

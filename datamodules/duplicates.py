@@ -1,4 +1,4 @@
-"""Examples of the validation and test splits that also stand in the training split."""
+"""Examples of the validation and test splits that are also in the training split."""
 
 from collections.abc import Hashable, Iterable
 
@@ -8,12 +8,12 @@ from pytorch_lightning.utilities import rank_zero_info
 def duplicate_fractions(
     train: Iterable[Hashable], val: Iterable[Hashable], test: Iterable[Hashable]
 ) -> dict[str, float]:
-    """Which fraction of the validation and of the test examples also stand in the training split; says so if any do.
+    """The fractions of the validation and test examples that are also in the training split; reported if above 0.
 
     Args:
         train: The content of each training example.
-        val: Of each validation example.
-        test: Of each test example.
+        val: The content of each validation example.
+        test: The content of each test example.
 
     Example:
         >>> duplicate_fractions(["a", "b"], ["c"], ["b", "b", "c", "d"])
@@ -27,7 +27,7 @@ def duplicate_fractions(
         fractions[split] = count / max(1, total)
         if count:
             rank_zero_info(
-                f"{split} split: {count:,} of {total:,} examples are also in the training split: the model may know "
-                "them by heart"
+                f"{split} split: {count:,} of {total:,} examples are also in the training split: the model may have "
+                "memorised them"
             )
     return fractions

@@ -1,4 +1,4 @@
-"""Files that others publish: found, checked by their md5, or downloaded whole or not at all."""
+"""Published files: checked by their md5, and downloaded completely or not at all."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from pytorch_lightning.utilities import rank_zero_info
 
 
 class PublishedFile(NamedTuple):
-    """A file, how to know it, and where it can be had."""
+    """A file's name, its checksum, and the addresses that it can be downloaded from."""
 
     name: str
     md5: str
@@ -39,7 +39,7 @@ def download(folder: Path, files: Sequence[PublishedFile]) -> None:
     """Download files into a folder; each appears there only when it is complete and intact.
 
     Raises:
-        FileNotFoundError: If one cannot be had from any address; says which files to put, and where.
+        FileNotFoundError: If one cannot be downloaded from any address; says which files to put where.
     """
     for file in files:
         failures = []
@@ -62,7 +62,7 @@ def _download_one(url: str, path: Path, md5: str) -> None:
     with urlopen(request, timeout=30) as answer, path.open("wb") as file:
         shutil.copyfileobj(answer, file)
     if (found := md5_of(path)) != md5:
-        raise OSError(f"what came is not the published file (md5 {found}, published {md5})")
+        raise OSError(f"the downloaded file is not the published one (md5 {found}, published {md5})")
 
 
 def missing(folder: Path, files: Sequence[PublishedFile], reason: str) -> FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Files that are something else than text of one sentence or document a line: recognised, and how to convert them."""
+"""Recognition of files that are not text of one sentence or document a line, with advice how to convert them."""
 
 import codecs
 import csv
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SAMPLE = 200
-"""Lines that are looked at."""
+"""Number of lines that are examined."""
 
 UNPACK = "unpack it, and give the text file in it"
 BINARY = {
@@ -31,14 +31,14 @@ BINARY = {
     b"\xff\xd8\xff": ("a picture", "give a text file"),
     b"GIF8": ("a picture", "give a text file"),
 }
-"""How files of other formats begin."""
+"""First bytes of files of other formats: the name of the format, and the advice."""
 
 CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
 HEADERS = {"label", "labels", "class", "category", "target", "sentiment", "topic", "stars", "rating"}
 
 
 def check_is_text(path: str | Path, content: bytes) -> None:
-    """Raises a ValueError if a file holds no text, or text whose characters take several bytes throughout."""
+    """Raise a ValueError if a file is not text, or is UTF-16 or UTF-32 text without a byte order mark."""
     kind, advice = next((found for start, found in BINARY.items() if content.startswith(start)), (None, ""))
     if content[257:262] == b"ustar":
         kind, advice = "a tar archive", UNPACK
@@ -57,7 +57,7 @@ def check_is_text(path: str | Path, content: bytes) -> None:
 
 
 def encoding_of(content: bytes) -> str:
-    """The encoding to convert text from that is not UTF-8, as far as can be seen."""
+    """The probable encoding of text that is not UTF-8."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     letters = re.sub(rb"[\x00-\x40]", b"", content)
@@ -67,11 +67,11 @@ def encoding_of(content: bytes) -> str:
 
 
 def check_is_prose(path: str | Path, lines: Sequence[str], labelled: bool = False) -> None:
-    """Raises a ValueError if lines are those of a table, of JSON or of markup, whose syntax would be read as words.
+    """Raise a ValueError if lines are those of a table, of JSON or of markup, whose syntax would be read as words.
 
     Args:
-        path: Where they come from.
-        lines: All of them.
+        path: The file that they come from.
+        lines: All lines of the file.
         labelled: Whether each should be `label<TAB>text`.
     """
     sample = [line for line in lines[: 2 * SAMPLE] if line.strip()][:SAMPLE]
@@ -94,17 +94,17 @@ def check_is_prose(path: str | Path, lines: Sequence[str], labelled: bool = Fals
 
 
 def check_labels(path: str | Path, labels: Sequence[str], texts: Sequence[str]) -> None:
-    """Raises a ValueError if what stands before the tabs is no label."""
+    """Raise a ValueError if the text before the tabs is not a label."""
     kinds = set(labels)
     advice = "write label<TAB>text, or set labelled to false"
     if labels[0].casefold() in HEADERS and labels.count(labels[0]) == 1:
         raise ValueError(f"{path}, line 1 is a header, {labels[0]}<TAB>{texts[0]}: take it out, as by tail -n +2")
     if len(labels) >= 20 and len(kinds) == len(labels) and len(set(texts)) < len(texts) / 2:
-        raise ValueError(f"{path} has its text before the tab and its label behind it: {advice}")
+        raise ValueError(f"{path} has its text before the tab and its label after it: {advice}")
     if len(labels) >= 20 and len(kinds) == len(labels):
         raise ValueError(
-            f"{path} has another label in each of its {len(labels)} lines, such as {labels[0]!r}: {advice}, with the "
-            "text alone, as by cut -f 2"
+            f"{path} has a different label in each of its {len(labels)} lines, such as {labels[0]!r}: {advice}, with "
+            "the text alone, as by cut -f 2"
         )
 
 
@@ -133,14 +133,14 @@ def _items(record: object) -> Sequence[tuple[object, object]]:
 
 
 def _table(path: str | Path, sample: Sequence[str]) -> str | None:
-    """The user message about a file of comma-separated values; None if it is none."""
+    """The user message about a file of comma-separated values; None if it is not one."""
     named = Path(str(path).removesuffix(".gz")).suffix.lower() == ".csv"
     for delimiter in ",;":
         try:
             rows = list(csv.reader(sample, delimiter=delimiter))
         except csv.Error:
             continue
-        rows = rows[:-1] if len(sample) == SAMPLE else rows  # the last may go on beyond the sample
+        rows = rows[:-1] if len(sample) == SAMPLE else rows  # the last may continue beyond the sample
         widths = {len(row) for row in rows}
         quoted = sum(bool(re.search(rf'(^|{delimiter})"([^"]|"")*"({delimiter}|$)', line)) for line in sample)
         numbered = all(re.match(rf"\d+{delimiter}\S", line) for line in sample)
@@ -161,6 +161,6 @@ def _table(path: str | Path, sample: Sequence[str]) -> str | None:
 
 
 def _longest(rows: Sequence[Sequence[str]]) -> int:
-    """The column that holds most characters."""
+    """The column with the most characters."""
     columns = range(min(len(row) for row in rows))
     return max(columns, key=lambda column: sum(len(row[column]) for row in rows))

@@ -1,4 +1,4 @@
-"""Checks of what an image data module loads, once, before anything is computed from it."""
+"""Checks of the images and labels that a data module has loaded."""
 
 import warnings
 from typing import Any
@@ -12,12 +12,12 @@ def checked_images(split: str, images: Any, image_shape: tuple[int, int, int] | 
     """The images of a split as a tensor (N, C, H, W): uint8 grey levels from 0 to 255, or float32 values.
 
     Args:
-        split: Its name, for messages.
+        split: The name of the split, for messages.
         images: A tensor or a NumPy array.
         image_shape: (C, H, W).
 
     Raises:
-        ValueError: If they are nothing of the kind; says what to do.
+        ValueError: If they cannot be converted to that; says what to do.
 
     Example:
         >>> checked_images("train", np.full((2, 1, 4, 4), 255, dtype=np.uint8), (1, 4, 4)).shape
@@ -79,7 +79,7 @@ def _tensor(split: str, name: str, array: Any) -> Tensor:
     if isinstance(array, np.ndarray) and array.dtype.kind in "biuf":
         native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of arrays that cannot be written to: nothing writes here
+            warnings.simplefilter("ignore", UserWarning)  # about read-only arrays: nothing writes here
             return torch.from_numpy(native)
     if not isinstance(array, Tensor):
         kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"

@@ -1,4 +1,4 @@
-"""Images in memory: what every image data module shares."""
+"""The base of all data modules of images."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -7,16 +7,12 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from datamodules.batches import (
-    InMemoryLoader,
-    ResumableDataModule,
-    SequentialBatches,
-    ShuffledBatches,
-    TrainingLoader,
-)
 from datamodules.binarization import draw_binary
 from datamodules.duplicates import duplicate_fractions
 from datamodules.image_checks import checked_images, checked_labels
+from datamodules.in_memory import InMemoryDataModule, check_sizes, check_train_size
+from datamodules.index_batches import SequentialBatches, ShuffledBatches
+from datamodules.loaders import InMemoryLoader, TrainingLoader
 from datamodules.randomness import Stream
 
 Binarize = Literal["none", "static", "dynamic"]
@@ -30,24 +26,24 @@ class Examples(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """What a data module loads."""
+    """The three splits of a data set."""
 
     train: Examples
     val: Examples
     test: Examples
 
 
-class ImageDataModule(ResumableDataModule):
+class ImageDataModule(InMemoryDataModule):
     """Images held as one tensor, beside the model, and batched by slicing.
 
     Batches are `(image, label)`: float32 (B, C, H, W), in [0, 1] where the images are bytes, and int64 (B,), -1 where
     there are no labels. Batches to predict from are `(image, label, id)` over the test split, with id int64 (B,) its
     row.
 
-    Binarisation suits drawings of ink on paper, and no photographs: it is off unless a corpus or a config switches it
-    on. `dynamic` draws the training images anew in every epoch, `static` draws them once, and both draw
-    validation and test images once, the same whatever the seed; `none` keeps grey values. What is drawn for an
-    image depends on the seed, the epoch, and its row in the split, and on nothing else.
+    Binarisation suits drawings of ink on paper, but not photographs: it is off unless a data set or a config switches
+    it on. `dynamic` draws the training images anew in every epoch, `static` draws them once, and both draw validation
+    and test images once, the same for every seed; `none` keeps grey values. A drawn image depends on the seed, the
+    epoch, and its row in the split, and on nothing else.
 
     A subclass sets `image_shape` and writes `load`.
 
@@ -55,10 +51,10 @@ class ImageDataModule(ResumableDataModule):
         batch_size: Training examples per process and step.
         eval_batch_size: Examples in a batch of validation, test and prediction.
         binarize: none, static, or dynamic.
-        seed: Of the training order and of the training images' binarisation.
-        train_size: Train on the first so many examples only (all by default).
-        drop_last: Whether examples that do not fill a training batch are left out of the epoch, others in each; else
-            they make a last, shorter batch (the authors' batches).
+        seed: Seed of the training order and of the training images' binarisation.
+        train_size: Train on the first train_size examples only (all by default).
+        drop_last: Whether examples that do not fill a training batch are left out of the epoch, different ones in each;
+            else they make a last, shorter batch (the authors' batches).
 
     Raises:
         ValueError: If an argument is outside its range, or what is loaded cannot be used; says what to do.
@@ -76,26 +72,19 @@ class ImageDataModule(ResumableDataModule):
         drop_last: bool = True,
     ) -> None:
         super().__init__()
-        for name, size in {
-            "batch_size": batch_size,
-            "eval_batch_size": eval_batch_size,
-            "train_size": train_size,
-        }.items():
-            if size is not None and size < 1:
-                raise ValueError(f"{name}={size} must be at least 1")
+        check_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, train_size=train_size)
         if binarize not in ("none", "static", "dynamic"):
             raise ValueError(f"binarize={binarize!r} must be one of none, static, dynamic")
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.binarize, self.seed, self.train_size, self.drop_last = binarize, seed, train_size, drop_last
         self.splits: Splits | None = None
-        self.split_facts: dict[str, dict[str, float]] = {}
 
     def load(self) -> Splits:
-        """Read the splits, not binarised, from files that are there by now. Runs on every process."""
+        """Read the splits, not binarised, from files that exist by now. Runs on every process."""
         raise NotImplementedError
 
     def scale(self, images: Tensor) -> Tensor:
-        """What the model sees of stored images (B, C, H, W): bytes as fractions of 255, floats as they are."""
+        """Stored images (B, C, H, W) as the model sees them: bytes as fractions of 255, floats as they are."""
         return images if images.is_floating_point() else images / 255
 
     def setup(self, stage: str | None = None) -> None:
@@ -104,11 +93,7 @@ class ImageDataModule(ResumableDataModule):
             return
         train, val, test = loaded = self._checked(self.load())
         if self.train_size is not None:
-            if self.train_size > len(train.images):
-                raise ValueError(
-                    f"train_size={self.train_size} is more than the {len(train.images)} training examples: "
-                    "take fewer, or null for all"
-                )
+            check_train_size(self.train_size, len(train.images))
             train = Examples(train.images[: self.train_size], train.labels[: self.train_size])
         for name, fraction in duplicate_fractions(*(_rows(split.images) for split in (train, val, test))).items():
             num_examples = len(getattr(loaded, name).images)
@@ -137,49 +122,28 @@ class ImageDataModule(ResumableDataModule):
             splits.append(Examples(images, checked_labels(name, examples.labels, len(images))))
         return Splits(*splits)
 
-    def train_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
-        examples = self._on_device("train")
-        size, device = len(examples.labels), examples.labels.device
+    def _loader(self, split: str, shuffled: bool = False, with_ids: bool = False) -> InMemoryLoader[tuple[Tensor, ...]]:
+        stored, labels = self._on_device(split)
+        redrawn = split == "train" and self.binarize == "dynamic"
 
         @lru_cache(maxsize=1)
         def images_of(epoch: int) -> Tensor:
-            images: Tensor = examples.images
-            return draw_binary(images, Stream.TRAIN_PIXELS, self.seed, epoch) if self.binarize == "dynamic" else images
+            images: Tensor = stored
+            return draw_binary(images, Stream.TRAIN_PIXELS, self.seed, epoch) if redrawn else images
 
         def fetch(index: Tensor, epoch: int) -> tuple[Tensor, ...]:
-            return self.scale(images_of(epoch).index_select(0, index)), examples.labels.index_select(0, index)
-
-        if getattr(self.trainer, "overfit_batches", 0):  # Lightning promises the same batches in each epoch then
-            return InMemoryLoader(fetch, SequentialBatches(size, self.batch_size, *self._process, device=device))
-        batches = ShuffledBatches(size, self.batch_size, self.seed, *self._process, device, self.drop_last)
-        return self.from_position(TrainingLoader(fetch, batches))
-
-    def val_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
-        return self._eval_dataloader("val")
-
-    def test_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
-        return self._eval_dataloader("test")
-
-    def predict_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
-        return self._eval_dataloader("test", with_ids=True)
-
-    def _eval_dataloader(self, split: str, with_ids: bool = False) -> InMemoryLoader[tuple[Tensor, ...]]:
-        images, labels = self._on_device(split)
-
-        def fetch(index: Tensor, epoch: int) -> tuple[Tensor, ...]:
-            batch = self.scale(images.index_select(0, index)), labels.index_select(0, index)
+            batch = self.scale(images_of(epoch).index_select(0, index)), labels.index_select(0, index)
             return (*batch, index) if with_ids else batch
 
-        batches = SequentialBatches(len(labels), self.eval_batch_size, *self._process, device=labels.device)
-        return InMemoryLoader(fetch, batches)
-
-    @property
-    def _process(self) -> tuple[int, int]:
-        """This process and how many there are."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        size, process, device = len(labels), self._rank_and_world_size, labels.device
+        if shuffled:
+            shuffled_batches = ShuffledBatches(size, self.batch_size, self.seed, *process, device, self.drop_last)
+            return TrainingLoader(fetch, shuffled_batches)
+        batch_size = self.batch_size if split == "train" else self.eval_batch_size
+        return InMemoryLoader(fetch, SequentialBatches(size, batch_size, *process, device=device))
 
     def _on_device(self, split: str) -> Examples:
-        """A split beside the model; in main memory if it would fill over a quarter of the free GPU memory."""
+        """A split on the model's device; in main memory if it would fill over a quarter of the free GPU memory."""
         if self.splits is None:
             raise ValueError("the data is not loaded yet: call setup() before asking for batches")
         examples: Examples = getattr(self.splits, split)

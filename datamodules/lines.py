@@ -18,22 +18,24 @@ class Lines(NamedTuple):
     """Sentences or documents, and a label for each, or for none.
 
     Attributes:
-        places: where each stood before some were taken, int64 (N,), counted from 0; None if none were.
+        texts: The N sentences or documents.
+        labels: The label of each, or None.
+        line_numbers: The line of each in its file, int64 (N,), counted from 0; None if all lines are there.
     """
 
     texts: list[str]
     labels: list[str] | None = None
-    places: Tensor | None = None
+    line_numbers: Tensor | None = None
 
     def take(self, rows: Tensor) -> Self:
-        """Some of them; rows is int64 (n,)."""
+        """The lines at these indices, int64 (n,)."""
         chosen = rows.tolist()
         labels = None if self.labels is None else [self.labels[row] for row in chosen]
-        places = rows if self.places is None else self.places[rows]
-        return type(self)([self.texts[row] for row in chosen], labels, places)
+        line_numbers = rows if self.line_numbers is None else self.line_numbers[rows]
+        return type(self)([self.texts[row] for row in chosen], labels, line_numbers)
 
     def split(self, *sizes: int | float, seed: int = 0) -> list[Self]:
-        """Parts of these sizes, numbers or shares, and at last what remains; drawn at random, by the seed alone.
+        """Random parts of these sizes, counts or fractions, and at last the rest; a function of the seed alone.
 
         Raises:
             ValueError: If a part would be empty.
@@ -43,9 +45,7 @@ class Lines(NamedTuple):
         counts.append(total - sum(counts))
         if min(counts) < 1:
             wanted = ", ".join(map(str, sizes))
-            raise ValueError(
-                f"{total} sentences are too few to be split by sizes {wanted}: none would be left of a part"
-            )
+            raise ValueError(f"{total} sentences are too few to be split by sizes {wanted}: a part would be empty")
         rows = permutation(total, Stream.SPLIT, seed)
         return [self.take(part) for part in torch.split(rows, counts)]
 
@@ -53,7 +53,7 @@ class Lines(NamedTuple):
 def read_bytes(path: Path) -> bytes:
     """The content of a file, unpacked if it is gzipped.
 
-    Text packs to a tenth or so; what unpacks to over a hundred times its size is made to fill the memory.
+    Text is compressed to about a tenth; one that unpacks to over a hundred times its size is made to fill the memory.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -66,10 +66,10 @@ def read_bytes(path: Path) -> bytes:
             packed = path.suffix == ".gz" or file.read(2) == b"\x1f\x8b"
         if not packed:
             return path.read_bytes()
-        most = 1_000_000 + 100 * path.stat().st_size
+        limit = 1_000_000 + 100 * path.stat().st_size
         with gzip.open(path) as file:
-            content = file.read(most + 1)
-        if len(content) > most:
+            content = file.read(limit + 1)
+        if len(content) > limit:
             raise ValueError(f"{path} unpacks to over a hundred times its size, which no text does: unpack it yourself")
         return content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -96,7 +96,7 @@ def read_lines(path: str | Path) -> list[str]:
             f"{path}, line {line}, byte {byte}: 0x{content[error.start]:02x} is not UTF-8; "
             f"convert the file, as by iconv -f {encoding_of(content)} -t utf-8"
         ) from error
-    # not splitlines(), which also splits at characters that stand within a line
+    # not splitlines(), which also splits at characters that may occur within a line
     text = text.replace("\r\n", "\n")
     if "\n" not in text:
         text = text.replace("\r", "\n")  # of an old Mac

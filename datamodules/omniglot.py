@@ -23,26 +23,26 @@ class OmniglotDataModule(ImageDataModule):
     | `torchvision` | omniglot-py/images_{background,evaluation}.zip                  | 22,722 / 1,623 / 8,115 |
     | `npz`         | omniglot/images_{background,evaluation}.npz and its classes.tsv | 22,722 / 1,623 / 8,115 |
 
-    `chardata` is the 28 x 28 file of Burda et al. (2016), and **the only variant whose results compare with published
-    ones**. The default is their split: their shuffle, the last 1,345 for validation. Kim et al. (2018) and He et al.
-    (2019) hold out 2,000, after a shuffle without a seed: take `val_size=2000` to compare with their tables. The
-    alphabets are numbered in the file, not named. Grey values are floats there, and stay so.
+    `chardata` is the 28 x 28 file of Burda et al. (2016), and **the only variant whose results are comparable with
+    published ones**. The default is their split: their shuffle, the last 1,345 for validation. Kim et al. (2018) and He
+    et al. (2019) hold out 2,000, after a shuffle without a seed: take `val_size=2000` to compare with their tables. The
+    alphabets are numbered in the file, not named. Its grey values are floats, and are kept as floats.
 
     The two others hold the official 105 x 105 drawings, the same in both, resized by area: a pixel's grey value is
-    the share of its area that is ink. Of each of the 1,623 characters, drawers 1-14 are for training, 15 for
+    the fraction of its area that is ink. Of each of the 1,623 characters, drawers 1-14 are for training, 15 for
     validation and 16-20 for test. Compare results on them with each other only.
 
-    The files are checked by their md5, read once, and kept as one preprocessed file; a read-only `data_dir` will do.
+    The files are checked by their md5, read once, and kept as one preprocessed file; a read-only `data_dir` is enough.
 
     Args:
         data_dir: The folder of the data sets.
         variant: chardata, torchvision, or npz.
         size: Height and width of the resized drawings; chardata has 28.
-        label: What the batches' labels are: alphabet (0..49) or character (0..1622).
-        val_size: Of chardata.
+        label: The labels of batches: alphabet (0..49) or character (0..1622).
+        val_size: Validation examples of chardata.
         download: Whether absent files may be downloaded (those of npz cannot).
-        cache_dir: The folder of the preprocessed file. By default that of the files, or the user's cache folder where
-            that cannot be written.
+        cache_dir: The folder of the preprocessed file. By default that of the files, or the user's cache folder if that
+            cannot be written.
         binarize: none, static, or dynamic.
         kwargs: See `ImageDataModule`.
 
@@ -52,7 +52,7 @@ class OmniglotDataModule(ImageDataModule):
     Raises:
         FileNotFoundError: If a file is absent and cannot be downloaded; says which, and where to put it.
         ValueError: If a file is damaged, or an argument is outside its range.
-        OSError: If the preprocessed file can be written nowhere.
+        OSError: If the preprocessed file cannot be written to any folder.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class OmniglotDataModule(ImageDataModule):
             fits = len(images) == len(labels) == train + val + test and min(train, val, test) >= 0
             if images.dtype != (torch.float32 if self.variant == "chardata" else torch.uint8) or not fits:
                 raise ValueError("its arrays do not fit each other")
-        except Exception as error:  # anything at all, according to which byte is wrong
-            raise ValueError(f"{cache} is damaged ({error}): delete it, and it is made anew") from error
+        except Exception as error:  # any exception is possible, depending on which byte is wrong
+            raise ValueError(f"{cache} is damaged ({error}): delete it, and it is created again") from error
         self.label_names = corpus.alphabet_names.tolist() if self.label == "alphabet" else []
         if self.variant == "chardata":
             if not 1 <= self.val_size < train:
@@ -133,7 +133,7 @@ class OmniglotDataModule(ImageDataModule):
         return next((path for path in paths if path.is_file()), None)
 
     def _store(self, corpus: Corpus) -> None:
-        """Write the preprocessed file elsewhere and move it: whoever looks for it finds all of it or nothing."""
+        """Write the preprocessed file to a temporary folder and move it: it is complete as soon as it exists."""
         failures = []
         for folder in self._cache_folders:
             try:
@@ -148,7 +148,7 @@ class OmniglotDataModule(ImageDataModule):
         raise OSError(f"no folder for the preprocessed images, set cache_dir to one ({'; '.join(failures)})")
 
     def _other_variants(self) -> str:
-        """A hint for those who have the files of another variant."""
+        """A hint for users who have the files of another variant."""
         data_dir = self.folder.parent
         there = [
             variant

@@ -1,4 +1,4 @@
-"""The three forms in which Omniglot is passed on, each read into the same arrays."""
+"""The three published forms of Omniglot, each read into the same arrays."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from datamodules.files import PublishedFile
 
 Variant: TypeAlias = Literal["chardata", "torchvision", "npz"]
 
-DRAWERS = 20  # people who each drew every character; the split of the drawings is by drawer
+DRAWERS = 20  # people who each drew every character once; drawings are split by drawer
 _OFFICIAL = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
 _IWAE = "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/"
 
@@ -124,11 +124,11 @@ def _from_drawings(parts: Iterable[_Drawings], size: int) -> Corpus:
 
 
 def shrink(ink: Tensor, size: int) -> Tensor:
-    """Resize by area: a pixel's grey value is the share of its area that is ink (the exact box filter).
+    """Resize by area: a pixel's grey value is the fraction of its area that is ink (the exact box filter).
 
     Args:
         ink: bool (N, H, H).
-        size: Of the result, at most H.
+        size: Height and width of the result, at most H.
 
     Returns:
         uint8 (N, size, size).

@@ -1,8 +1,8 @@
-"""Counter-based randomness: a random word is a hash of what it is for, such as (seed, epoch, example, pixel).
+"""Counter-based randomness: a random word is a hash of its purpose, such as (seed, epoch, example, pixel).
 
-Nothing is drawn in sequence and there is no state to save. What an example gets depends neither on its batch, nor
-on the number of processes, nor on a resumed run, and CPU and GPU agree bit for bit. Each level of the hash is one
-output of SplitMix64, the finaliser of Steele, Lea and Flood (OOPSLA 2014); for the idea see Salmon et al.,
+Nothing is drawn in sequence and there is no state to save. The words of an example depend neither on its batch, nor on
+the number of processes, nor on whether the run was resumed, and CPU and GPU agree bit for bit. Each level of the hash
+is one output of SplitMix64, the finaliser of Steele, Lea and Flood (OOPSLA 2014); for the idea see Salmon et al.,
 *Parallel random numbers: as easy as 1, 2, 3* (SC 2011).
 """
 
@@ -20,7 +20,7 @@ _STEP, _FIRST, _SECOND = map(_signed, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0
 
 
 class Stream(IntEnum):
-    """What random words are for: the first counter, so that no two uses share words."""
+    """The uses of random words: the first counter, so that no two uses get the same words."""
 
     SHUFFLE = 0
     SPLIT = 1
@@ -67,7 +67,7 @@ def random_words(*counters: int | Tensor) -> Tensor:
 
 
 def uniform(*counters: int | Tensor) -> Tensor:
-    """Numbers strictly between 0 and 1, float64; for the counters see `random_words`.
+    """Uniform samples strictly between 0 and 1, float64; for the counters see `random_words`.
 
     Example:
         >>> uniform(7, torch.arange(3)).shape
@@ -77,14 +77,14 @@ def uniform(*counters: int | Tensor) -> Tensor:
 
 
 def normal(*counters: int | Tensor) -> Tensor:
-    """Standard normal numbers, float64; for the counters see `random_words`.
+    """Standard normal samples, float64; for the counters see `random_words`.
 
     Example:
         >>> normal(7, torch.arange(3)).shape
         torch.Size([3])
     """
-    numbers: Tensor = torch.special.ndtri(uniform(*counters))
-    return numbers
+    samples: Tensor = torch.special.ndtri(uniform(*counters))
+    return samples
 
 
 def permutation(size: int, *counters: int, device: torch.device | str = "cpu") -> Tensor:

@@ -1,7 +1,7 @@
-"""Data whose true answer is known: what a model estimates stands beside it.
+"""Data sets whose likelihood and mutual information are known, to compare estimates with.
 
-Both data modules have an attribute `truth`: what is true of their test split, in nats per example, by the names of
-the results that it is to be compared with.
+Both data modules have an attribute `truth`: exact values for their test split, in nats per example, under the names of
+the results to compare them with.
 """
 
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ class LinearGaussianDataModule(ImageDataModule):
         I(x; z) = 1/2 log det(I + W W^T / noise^2) = 1/2 sum_k log(1 + signal_to_noise[k]).
 
     x is an "image" of any real numbers. Its label is the quadrant of the first two entries of z. Examples are a pure
-    function of `data_seed`; `seed` is of the training order alone. See `ImageDataModule` for batches.
+    function of `data_seed`; `seed` decides the training order alone. See `ImageDataModule` for batches.
 
     Args:
         image_shape: (C, H, W), D values in all.
-        signal_to_noise: Of each of the K dimensions of z.
+        signal_to_noise: Signal-to-noise ratio of each of the K dimensions of z.
         noise: Standard deviation of the noise.
         sizes: Examples for training, validation and test.
-        data_seed: Of W, b and all examples.
+        data_seed: Seed of W, b and all examples.
         kwargs: See `ImageDataModule`.
 
     Raises:
@@ -64,14 +64,14 @@ class LinearGaussianDataModule(ImageDataModule):
         channels, height, width = image_shape
         _check_sizes(sizes)
         if not 1 <= len(signal_to_noise) <= prod(image_shape) or min(signal_to_noise) < 0:
-            raise ValueError(f"signal_to_noise must hold 1..{prod(image_shape)} numbers, none below 0")
+            raise ValueError(f"signal_to_noise must have 1..{prod(image_shape)} entries, none below 0")
         if noise <= 0:
             raise ValueError(f"noise={noise} must be above 0")
         self.image_shape, self.noise, self.sizes, self.data_seed = (channels, height, width), noise, sizes, data_seed
         self.signal_to_noise = torch.tensor(signal_to_noise, dtype=torch.double)  # (K,)
         self.mean = self._normal(Stream.WEIGHTS, 0, 1, prod(image_shape))[0]  # (D,)
         basis, triangle = torch.linalg.qr(self._normal(Stream.WEIGHTS, 1, prod(image_shape), len(signal_to_noise)))
-        self.basis = basis * triangle.diagonal().sign()  # (D, K); else a matter of the library's taste
+        self.basis = basis * triangle.diagonal().sign()  # (D, K); QR leaves the signs to the library
 
     def _normal(self, stream: Stream, number: int, rows: int, columns: int) -> Tensor:
         return normal(stream, self.data_seed, number, torch.arange(rows).unsqueeze(1), torch.arange(columns))
@@ -86,7 +86,7 @@ class LinearGaussianDataModule(ImageDataModule):
         quadrant = ((z[:, :2] > 0) * torch.tensor([1, 2])[: z.shape[1]]).sum(1)
         return Examples(x.float().view(size, *self.image_shape), quadrant)
 
-    # -- what is true of it -----------------------------------------------------------------------------------------
+    # -- exact quantities -------------------------------------------------------------------------------------------
 
     @property
     def weight(self) -> Tensor:
@@ -129,17 +129,17 @@ class LSTMCorpusDataModule(SentenceDataModule):
     """Sentences that an LSTM with random weights writes from a two-dimensional z (after He et al. 2019).
 
     All have the same number of words; labels are the four components of p(z). Sentences are a pure function of
-    `data_seed`; `seed` is of the training order alone. See `LSTMGenerator` for the model, `SentenceDataModule` for
+    `data_seed`; `seed` decides the training order alone. See `LSTMGenerator` for the model, `SentenceDataModule` for
     batches.
 
     Args:
-        vocab_size: Words of the vocabulary, the four special symbols included.
-        length: Words of a sentence.
-        embedding_dim: Of the LSTM that writes.
-        hidden_dim: Of the LSTM that writes.
-        output_range: Of its vocabulary projection: the larger, the more a word tells of z.
+        vocab_size: Size of the vocabulary, the four special tokens included.
+        length: Number of words of a sentence.
+        embedding_dim: Embedding size of the generating LSTM.
+        hidden_dim: Hidden size of the generating LSTM.
+        output_range: Range of the weights of its vocabulary projection: the larger, the more a word reveals about z.
         sizes: Sentences for training, validation and test.
-        data_seed: Of the weights and of all sentences.
+        data_seed: Seed of the weights and of all sentences.
         kwargs: See `SentenceDataModule`.
 
     Raises:
@@ -177,7 +177,7 @@ class LSTMCorpusDataModule(SentenceDataModule):
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """All words that can be written, so that none is ever unknown; or those of `vocab_file`."""
+        """All words that can occur, so that none is ever unknown; or those of `vocab_file`."""
         if self.vocab_file is not None:
             return super().vocabulary
         return Vocabulary.build([" ".join(self.names)], len(self.names) + 4)
@@ -187,9 +187,9 @@ class LSTMCorpusDataModule(SentenceDataModule):
         return train, val, test
 
     def _lines_of(self, split: int, size: int) -> Lines:
-        written = self.generator.draw(size, split)
-        texts = [" ".join(self.names[word] for word in sentence) for sentence in written.words.tolist()]
-        return Lines(texts, [str(component) for component in written.component.tolist()])
+        drawn = self.generator.draw(size, split)
+        texts = [" ".join(self.names[word] for word in sentence) for sentence in drawn.words.tolist()]
+        return Lines(texts, [str(component) for component in drawn.component.tolist()])
 
     @property
     def truth(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Any text of one's own: one sentence or document a line."""
+"""Text files of the user: one sentence or document a line."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ class TextDataModule(SentenceDataModule):
     See `SentenceDataModule` for batches and vocabulary.
 
     Args:
-        train: File of the training sentences, or of all.
+        train: File of the training sentences, or of all sentences.
         val: File for validation.
         test: File for test.
         labelled: Whether each line is `label<TAB>text`.
         train_labels: File with the label of each line of `train`.
         val_labels: The same for `val`.
         test_labels: The same for `test`.
-        val_size: Where there is no `val`: how many sentences to take from `train`, a number or a share.
+        val_size: Where there is no `val`: the number or fraction of sentences to take from `train`.
         test_size: The same where there is no `test`.
-        split_seed: Of what is taken.
+        split_seed: Seed of that choice.
         kwargs: See `SentenceDataModule`.
 
     Raises:
@@ -62,10 +62,10 @@ class TextDataModule(SentenceDataModule):
         if len(with_labels) > 1 or any(file is None and labels is not None for file, labels in files):
             raise ValueError("give a file of labels for each text file, or for none")
         if labelled and True in with_labels:
-            raise ValueError("labels are either in the lines (labelled) or in files of their own: set one of the two")
+            raise ValueError("labels are either in the lines (labelled) or in separate files: set one of the two")
         for name, size in {"val_size": val_size, "test_size": test_size}.items():
             if not (0 < size < 1 if isinstance(size, float) else size >= 1):
-                raise ValueError(f"{name}={size} must be a share, above 0 and below 1, or a number of sentences")
+                raise ValueError(f"{name}={size} must be a fraction, above 0 and below 1, or a number of sentences")
         self.files, self.labelled = files, labelled
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
 

@@ -1,4 +1,4 @@
-"""Facts of the text of a split, so that models with different tokens can be compared."""
+"""Statistics of the text of a split, by which models with different tokens can be compared."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,24 +8,24 @@ from torch import Tensor
 from datamodules.vocabulary import BOS, EOS, UNK, Vocabulary
 
 NOTABLE = 0.05
-"""Fractions of unknown words, or of sentences left out or cut, above which a split comes with a warning."""
+"""Fraction of unknown words, or of sentences left out or truncated, above which there is a warning."""
 
 
 def text_facts(texts: Sequence[str], tokens: Tensor) -> dict[str, float]:
-    """Sizes of a text by measures that do not depend on its tokens, and the fraction of tokens that are unknown.
+    """The size of a text in units that do not depend on the tokens, and the fraction of unknown tokens.
 
-    What is counted is the original text as it stands in the file, capitals and spaces included, of the sentences that
-    are used: of a truncated one what was kept. The end of a sentence, which a model predicts too, counts as one word,
-    one character and one byte, its line feed. So for a vocabulary of what stands between spaces the nats per word are
-    the logarithm of the perplexity, and for byte pairs and words alike the bytes are those of the file.
+    The units are counted in the original text of the file, capitals and spaces included, of the sentences that are
+    used, and of a truncated one in the part that was kept. The end of a sentence, which a model predicts too, counts as
+    one word, one character and one byte, its line feed. So with word tokenization the nats per word are the logarithm
+    of the perplexity, and with either tokenization the bytes are those of the file.
 
     Args:
-        texts: One for each sentence.
-        tokens: Token ids of all of them, with BOS and EOS, (sum of the lengths,).
+        texts: The text of each sentence.
+        tokens: Token ids of all sentences, with BOS and EOS, (sum of the lengths,).
 
     Returns:
         unk_fraction: of the tokens without BOS and EOS, those outside the vocabulary;
-        words_per_example: what stands between spaces, on average;
+        words_per_example: strings between spaces, on average;
         characters_per_example: Unicode code points;
         bytes_per_example: in UTF-8.
 
@@ -46,12 +46,12 @@ def text_facts(texts: Sequence[str], tokens: Tensor) -> dict[str, float]:
 def warn_of_unknown_words(
     split_facts: Mapping[str, Mapping[str, float]], vocabulary: Vocabulary, full: bool = True
 ) -> None:
-    """Warns if many words are unknown, which makes a perplexity look good that is not.
+    """Warn if many words are unknown, which makes the perplexity misleadingly low.
 
     Args:
-        split_facts: Of each split, by its name.
-        vocabulary: Theirs.
-        full: Whether a larger one could hold more words.
+        split_facts: The facts of each split, by its name.
+        vocabulary: The vocabulary of the splits.
+        full: Whether a larger vocabulary could hold more words.
     """
     fractions = {name: facts.get("unk_fraction", 0.0) for name, facts in split_facts.items()}
     if max(fractions.values()) > NOTABLE:
@@ -60,5 +60,5 @@ def warn_of_unknown_words(
             f"unknown words: {', '.join(f'{name} {fraction:.1%}' for name, fraction in fractions.items())}; each costs "
             f"no more than the symbol {unknown}, so PPL and nats per word or byte are too low: unless the text itself "
             f"writes {unknown}, {f'raise vocab_size (now {len(vocabulary)}), or ' if full else ''}"
-            "set tokenization to bpe, which knows every text"
+            "set tokenization to bpe, which can encode every text"
         )

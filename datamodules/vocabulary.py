@@ -1,7 +1,6 @@
-"""From text to numbers and back, by the library `tokenizers`, whose JSON format a vocabulary is kept in."""
+"""From text to token ids and back, by the library `tokenizers`, whose JSON format vocabularies are stored in."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -12,16 +11,16 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 
 PAD, UNK, BOS, EOS = range(4)
-"""Numbers of the special symbols: padding, a word outside the vocabulary, beginning and end of a sentence."""
+"""Ids of the special tokens: padding, a word outside the vocabulary, beginning and end of a sentence."""
 
-_CHUNK = 10_000  # sentences at a time: the library describes each at length
+_CHUNK = 10_000  # sentences at a time: the library returns a large object for each
 
 
 class Vocabulary:
-    """The words that have a number: 0 pad, 1 unknown, 2 begin, 3 end, then the others, the most frequent first.
+    """The tokens and their ids: 0 padding, 1 unknown, 2 BOS, 3 EOS, then the others, the most frequent first.
 
     Args:
-        tokenizer: The library's own object; `build`, `from_json` and `load` make it.
+        tokenizer: The library's own object; use `build`, `from_json` or `load`.
 
     Example:
         >>> vocabulary = Vocabulary.build(["the cat", "the dog"])
@@ -41,7 +40,7 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
-    # -- making one -------------------------------------------------------------------------------------------------
+    # -- construction -----------------------------------------------------------------------------------------------
 
     @classmethod
     def build(
@@ -58,12 +57,12 @@ class Vocabulary:
 
         Args:
             lines: A sentence or document each.
-            max_size: The special symbols included.
-            kind: `word`: what stands between spaces; `bpe`: byte pairs (Sennrich et al. 2016), so that nothing is
+            max_size: Maximum size, the special tokens included.
+            kind: `word`: strings between spaces; `bpe`: byte pair encoding (Sennrich et al. 2016), in which nothing is
                 unknown.
-            lowercase: Whether capitals count as small letters.
+            lowercase: Whether the text is lowercased.
             split_punctuation: Whether punctuation marks are words of their own.
-            unknown: How the corpus itself writes an unknown word.
+            unknown: The symbol by which the corpus itself replaces an unknown word.
 
         Raises:
             ValueError: If max_size leaves no room for words, or the corpus has unknown words, which the other options
@@ -74,7 +73,9 @@ class Vocabulary:
             raise ValueError(f"kind={kind!r} must be word or bpe")
         smallest = len(symbols) + (256 if kind == "bpe" else 0)
         if max_size <= smallest:
-            raise ValueError(f"vocab_size={max_size} must be above {smallest}: that many symbols every vocabulary has")
+            raise ValueError(
+                f"vocab_size={max_size} must be above {smallest}: every vocabulary has that many by itself"
+            )
         tokenizer = Tokenizer(models.WordLevel(unk_token=unknown) if kind == "word" else models.BPE(unk_token=unknown))
         if lowercase:
             tokenizer.normalizer = normalizers.Lowercase()
@@ -103,23 +104,23 @@ class Vocabulary:
             ),
         )
         description = json.loads(tokenizer.to_str())
-        description["added_tokens"] = []  # else the library would find special symbols within the text
+        description["added_tokens"] = []  # else the library would recognise special tokens within the text
         return cls(Tokenizer.from_str(json.dumps(description)))
 
-    # -- text and numbers -------------------------------------------------------------------------------------------
+    # -- text and token ids -----------------------------------------------------------------------------------------
 
-    def encode(self, lines: Sequence[str], places: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The numbers of all lines, each from its start symbol to its end symbol, one line after the other.
+    def encode(self, lines: Sequence[str], line_numbers: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The token ids of all lines, each with BOS and EOS, one line after the other.
 
         Args:
             lines: A sentence or document each.
-            places: The line of each in its file, counted from 0, to be named where something is wrong with it.
+            line_numbers: The line of each in its file, counted from 0, for error messages.
 
         Returns:
             tokens, int32 (sum of the lengths,), and lengths, int64 (N,).
 
         Raises:
-            ValueError: If a text holds a special symbol other than that of an unknown word.
+            ValueError: If a text holds a special token other than that of an unknown word.
         """
         tokens, lengths = [], []
         for ids in self._ids(lines):
@@ -129,16 +130,17 @@ class Vocabulary:
         special = (flat == PAD) | (flat == BOS) | (flat == EOS)
         if int(special.sum()) > 2 * len(lines):
             special[ends - 1] = special[torch.cat([ends.new_zeros(1), ends[:-1]])] = False
-            place = int(special.nonzero()[0])
-            row = int((ends <= place).sum())
+            position = int(special.nonzero()[0])
+            row = int((ends <= position).sum())
+            line = 1 + (row if line_numbers is None else int(line_numbers[row]))
             raise ValueError(
-                f"{self.words[flat[place]]} stands in line {1 + (row if places is None else int(places[row]))}, but it "
-                "is the symbol for a beginning, an end or a pad: take it out, each line is a sentence by itself"
+                f"line {line} contains {self.words[flat[position]]}, which is the token for padding, the beginning or "
+                "the end of a sentence: remove it, each line is a sentence by itself"
             )
         return flat, torch.tensor(lengths)
 
     def truncate(self, texts: Sequence[str], max_length: int) -> list[str]:
-        """The longest beginning of each text that has at most max_length tokens, as it is written.
+        """The longest beginning of each text that has at most max_length tokens, in its original spelling.
 
         Example:
             >>> Vocabulary.build(["the cat"]).truncate(["The cat, the dog"], 2)
@@ -146,7 +148,7 @@ class Vocabulary:
         """
         shortened = list(texts)
         rows = list(range(len(texts)))
-        while rows:  # cut within a word, a text may fall into other and more byte pairs than before: cut it again
+        while rows:  # cut within a word, a text may be encoded by more byte pairs than before: cut it again
             encodings = self._tokenizer.encode_batch([shortened[row] for row in rows])
             long = [
                 (row, encoding) for row, encoding in zip(rows, encodings, strict=True) if len(encoding) > max_length
@@ -158,7 +160,7 @@ class Vocabulary:
         return shortened
 
     def _ids(self, lines: Sequence[str]) -> Iterator[list[int]]:
-        if isinstance(self._tokenizer.model, models.WordLevel):  # ten times faster: each word is looked at once
+        if isinstance(self._tokenizer.model, models.WordLevel):  # ten times faster: each word is encoded once
             words = list({word for line in lines for word in line.split()})
             ids = dict(zip(words, self._encode(words), strict=True))
             return ([number for word in line.split() for number in ids[word]] for line in lines)
@@ -170,40 +172,31 @@ class Vocabulary:
                 yield encoding.ids
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of a sentence, up to its end symbol."""
+        """The text of a sentence, up to EOS."""
         body = list(tokens)
         body = body[: body.index(EOS)] if EOS in body else body
         return str(self._tokenizer.decode([token for token in body if token not in (PAD, BOS)]))
 
-    # -- keeping it -------------------------------------------------------------------------------------------------
+    # -- storage --------------------------------------------------------------------------------------------------
 
     def to_json(self) -> str:
-        """All there is to know of it."""
+        """The JSON text that `from_json` reads."""
         return str(self._tokenizer.to_str(pretty=True))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What `to_json` wrote."""
+        """The vocabulary that `to_json` described."""
         tokenizer = Tokenizer.from_str(text)
         vocabulary = cls(tokenizer)
         if sorted(tokenizer.get_vocab().values()) != list(range(len(vocabulary))):
-            raise ValueError("its words are not numbered from 0 without a gap")
+            raise ValueError("the ids of its words are not 0, 1, 2, ...")
         if [*vocabulary.words[:1], *vocabulary.words[2:4]] != ["<pad>", "<bos>", "<eos>"]:
-            raise ValueError("its first four words are not <pad>, that for the unknown, <bos> and <eos>")
+            raise ValueError("its first four words are not <pad>, the unknown word, <bos> and <eos>")
         return vocabulary
-
-    def save(self, path: str | Path) -> None:
-        """Write it to a JSON file, which is replaced only once the new one is complete."""
-        partial = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.partial")
-        try:
-            partial.write_text(self.to_json(), encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Read the vocabulary.json of a run.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -215,5 +208,5 @@ class Vocabulary:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except Exception as error:  # the library raises bare exceptions
             raise ValueError(
-                f"{path} is no vocabulary of this project ({error}): take that of a run's folder"
+                f"{path} is no vocabulary of this project ({error}): take the vocabulary.json of a run's folder"
             ) from error

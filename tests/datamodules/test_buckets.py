@@ -3,8 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamodules.batches import TrainingLoader
 from datamodules.buckets import LengthBuckets
+from datamodules.loaders import TrainingLoader
 
 lengths_ = st.lists(st.integers(2, 30), min_size=1, max_size=80).map(torch.tensor)
 limits = st.tuples(st.none() | st.integers(1, 9), st.none() | st.integers(30, 90)).filter(lambda pair: any(pair))

@@ -46,7 +46,7 @@ def test_a_failed_download_leaves_nothing_and_says_what_to_put_where(tmp_path, p
     with pytest.raises(FileNotFoundError, match="put first, second into") as error:
         download(folder, absent)
     assert str(folder) in str(error.value)
-    assert "not the published file" in str(error.value)
+    assert "not the published one" in str(error.value)
     assert "\n" not in str(error.value)
     assert list(folder.iterdir()) == []
 

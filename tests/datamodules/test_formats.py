@@ -35,7 +35,7 @@ def archive(kind):
     file = io.BytesIO()
     if kind == "zip":
         with zipfile.ZipFile(file, "w") as packed:
-            packed.writestr("mine.txt", "\n".join(SENTENCES))
+            packed.writestr(zipfile.ZipInfo("mine.txt"), "\n".join(SENTENCES))  # at the same time on every worker
     else:
         with tarfile.open(fileobj=file, mode="w") as packed:
             packed.addfile(tarfile.TarInfo("mine.txt"), io.BytesIO())
@@ -75,7 +75,7 @@ def test_tables_and_records_are_refused_and_the_advice_makes_text_of_them(tmp_pa
         ("a.tsv", "yes\tgood day to all\t0\nno\ta b c d e\t1\n" * 9, "3 columns: .* cut -f 2"),
         ("a.txt", b"PAR1\x15\x04" + bytes(range(256)), "a parquet file"),
         ("a.txt", archive("zip"), "a zip archive"),
-        ("a.txt.gz", gzip.compress(archive("tar")), "a tar archive"),
+        ("a.txt.gz", gzip.compress(archive("tar"), mtime=0), "a tar archive"),
         ("a.txt", bytes(range(256)) * 9, "is a binary file"),
         ("a.txt", "good day\n".encode("utf-16-le") * 9, "iconv -f utf-16le"),
         ("a.txt", codecs.BOM_UTF32_LE + "good\n".encode("utf-32-le"), "iconv -f utf-32"),
@@ -95,8 +95,8 @@ def test_other_formats_and_encodings_are_named(tmp_path, name, content, message)
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([f"{n}\tgood day, number {n}" for n in range(30)], "another label in each of its 30 lines, such as '0'"),
-        ([f"good day, number {n}\t{n % 2}" for n in range(30)], "its text before the tab and its label behind"),
+        ([f"{n}\tgood day, number {n}" for n in range(30)], "a different label in each of its 30 lines, such as '0'"),
+        ([f"good day, number {n}\t{n % 2}" for n in range(30)], "its text before the tab and its label after"),
         (["label\ttext", *(f"{n % 2}\tday {n}" for n in range(30))], "line 1 is a header"),
         ([f"{n % 2}\t{n}\tgood day" for n in range(30)], "3 columns: .* cut -f 3"),
     ],

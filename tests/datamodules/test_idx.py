@@ -29,14 +29,17 @@ def test_reads_what_was_written(tmp_path, packed, shape):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "does not start like"),
-        (b"\0\0", "does not start like"),
-        (b"P5 4 3 255\n" + bytes(24), "does not start like"),
-        (b"\0\0\x0d\x03" + idx_bytes(ARRAY)[4:], "does not start like"),  # floats
-        (idx_bytes(ARRAY.view(2, 4, 3)), "does not start like"),
-        (struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1), "does not start like"),  # 2^96 bytes
-        (idx_bytes(ARRAY)[:-1], "is cut short"),
-        (idx_bytes(ARRAY) + b"\0", "goes on after its data"),
+        (b"", "does not start with the header"),
+        (b"\0\0", "does not start with the header"),
+        (b"P5 4 3 255\n" + bytes(24), "does not start with the header"),
+        (b"\0\0\x0d\x03" + idx_bytes(ARRAY)[4:], "does not start with the header"),  # floats
+        (idx_bytes(ARRAY.view(2, 4, 3)), "does not start with the header"),
+        (
+            struct.pack(">BBBB3I", 0, 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1),
+            "does not start with the header",
+        ),  # 2^96 bytes
+        (idx_bytes(ARRAY)[:-1], "is truncated"),
+        (idx_bytes(ARRAY) + b"\0", "has further bytes after its data"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
@@ -72,5 +75,5 @@ def test_no_more_is_unpacked_than_the_shape_needs(tmp_path):
         file.write(idx_bytes(ARRAY))
         for _ in range(64):
             file.write(bytes(1 << 20))
-    with pytest.raises(ValueError, match="goes on after its data"):
+    with pytest.raises(ValueError, match="has further bytes after its data"):
         read_idx(path, (2, 3, 4))

@@ -8,7 +8,6 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from datamodules.vocabulary import Vocabulary
 from skipvae.callbacks import predictions
 from skipvae.cli import generate, text_output
 from skipvae.persistence.atomic import atomic_write, check_output
@@ -61,10 +60,6 @@ def test_links_and_devices_stay_what_they_are(tmp_path: Path) -> None:
     assert Path("/dev/null").is_char_device()
 
 
-def vocabulary() -> Vocabulary:
-    return Vocabulary.build(["a b a b"])
-
-
 WRITERS = {
     "sentences": lambda path: text_output._write(["a sentence"], str(path)),
     "picture": lambda path: generate._write_images(torch.zeros(1, 1, 4, 4), str(path), 1),
@@ -72,7 +67,6 @@ WRITERS = {
     "page": lambda path: page.put_on_page(path, "small", "the section"),
     "figure.png": lambda path: save(Figure(), path.with_suffix("")),
     "figure.svg": lambda path: save(Figure(), path.with_suffix("")),
-    "vocabulary": lambda path: vocabulary().save(path),
 }
 
 

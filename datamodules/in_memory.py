@@ -1,0 +1,96 @@
+"""The base of all data modules: their loaders, and the position of the training data in checkpoints."""
+
+from typing import Any, TypeVar
+
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+
+from datamodules.loaders import InMemoryLoader, TrainingLoader
+
+BatchT = TypeVar("BatchT")
+
+
+class InMemoryDataModule(LightningDataModule):
+    """A data module whose splits live in memory, and whose resumed runs see the batches that they would have seen.
+
+    Lightning restores the state of a data module before anything asks for batches; that of a loader only if the
+    checkpoint was written within an epoch, and not if the optimizer has asked for the number of steps by then.
+
+    A subclass writes `_loader`.
+
+    Attributes:
+        split_facts: What is known of each split, by its name; complete after `setup`.
+    """
+
+    _position: dict[str, int] | None = None
+    _training: TrainingLoader[Any] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.split_facts: dict[str, dict[str, float]] = {}
+
+    def _loader(self, split: str, shuffled: bool = False, with_ids: bool = False) -> InMemoryLoader[tuple[Tensor, ...]]:
+        """The loader of a split: a `TrainingLoader` if shuffled; batches that end with the ids of the examples, or not.
+
+        The split `train` is served in batches of the training's size also where it is not shuffled.
+        """
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        """Forget the position of an earlier training before another; an evaluation leaves it as it is."""
+        if stage in ("fit", None):
+            self._position = self._training = None
+
+    def train_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
+        # with overfit_batches, Lightning promises the same batches in each epoch
+        loader = self._loader("train", shuffled=not getattr(self.trainer, "overfit_batches", 0))
+        return self._at_position(loader) if isinstance(loader, TrainingLoader) else loader
+
+    def val_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
+        return self._loader("val")
+
+    def test_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
+        return self._loader("test")
+
+    def predict_dataloader(self) -> InMemoryLoader[tuple[Tensor, ...]]:
+        return self._loader("test", with_ids=True)
+
+    @property
+    def _rank_and_world_size(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    # -- resuming ---------------------------------------------------------------------------------------------------
+
+    def _at_position(self, loader: TrainingLoader[BatchT]) -> TrainingLoader[BatchT]:
+        """The loader, at the position of the checkpoint, or of the loader that Lightning replaces by it."""
+        reloads = getattr(self.trainer, "reload_dataloaders_every_n_epochs", 0)
+        if reloads and self._training is not None:
+            self._position = self._training.state_dict()
+        if self._position is not None:
+            loader.load_state_dict(self._position)
+            self._position = None
+        self._training = loader
+        return loader
+
+    def state_dict(self) -> dict[str, int]:
+        """The state of the training loader."""
+        return {} if self._training is None else self._training.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Keep the position for the training loader, which does not exist yet."""
+        self._position = state_dict
+
+
+def check_sizes(**sizes: int | None) -> None:
+    """Raise a ValueError if a size that was given is below 1."""
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{name}={size} must be at least 1")
+
+
+def check_train_size(train_size: int, num_examples: int) -> None:
+    """Raise a ValueError if there are fewer training examples than asked for."""
+    if train_size > num_examples:
+        raise ValueError(
+            f"train_size={train_size} is more than the {num_examples} training examples: take fewer, or null for all"
+        )
