@@ -1,9 +1,11 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
+# each worker imports torch (600 MB); whoever is done takes over half of what another has left
+PARALLEL = --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-text test faults check format coverage clean
+.PHONY: help quickstart quickstart-text test test-fast faults check format coverage clean
 
 help: ## this list
 	@awk -F ':.* ## ' '/^[a-z-]+:.* ## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,8 +16,11 @@ quickstart: $(VENV)/.installed ## set up, train a VAE and a SKIP-VAE on real dig
 quickstart-text: $(VENV)/.installed ## the same for text: a language model, a VAE and a SKIP-VAE
 	$(BIN)/skipvae study run configs/quickstart/text.yaml --jobs 2
 
-test: $(VENV)/.installed ## set up, run the test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed ## set up, run the test suite on all cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
+
+test-fast: $(VENV)/.installed ## the tests that are not marked slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow and not faults"
 
 faults: $(VENV)/.installed ## tests of kills, full disks, hostile files, several processes: 13 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -m "faults or not faults"
@@ -31,7 +36,7 @@ format: $(VENV)/.installed ## format the code, fix what the linter can fix
 	$(BIN)/ruff format .
 
 coverage: $(VENV)/.installed ## run the test suite, list the lines that no test runs
-	$(BIN)/python -m pytest --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skipvae needs Python 3.11 or newer: make PYTHON=python3.12 ...")'

@@ -11,7 +11,16 @@ import torch
 from tests import command_line
 
 torch.set_num_threads(1)  # the tests are small: threads would only wait for each other
+SLOW = [Path(__file__).parent / folder for folder in ("end_to_end", "faults")]
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what runs whole commands or many processes as slow."""
+    for item in items:
+        if any(folder in item.path.parents for folder in SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

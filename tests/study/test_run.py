@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from skipvae.cli import parse
 from skipvae.cli import run as launch
@@ -20,6 +19,8 @@ from skipvae.study import main
 from skipvae.study.plan import read_study
 from skipvae.study.status import RunStatus, is_running
 from tests.study.conftest import command, environment, in_process_of_its_own, write
+
+pytestmark = pytest.mark.slow
 
 WriteStudy = Callable[..., Path]
 LOGS = Path("lightning_logs/small")
@@ -240,11 +241,6 @@ def test_code_that_changed_is_noticed(write_study: WriteStudy) -> None:
     study("report", file, "--partial", "--allow_mixed")
     assert len(table()) == 2
     study("report", file, "--partial", "--mixed")  # its name in earlier versions
-
-
-def test_a_quickstart_study_exists() -> None:
-    content = yaml.safe_load((Path(__file__).parents[2] / "configs/quickstart/images.yaml").read_text())
-    assert content["models"] == {"VAE": {}, "SKIP-VAE": {"model.decoder.skip": True}}
 
 
 ANNOUNCE = """

@@ -10,6 +10,8 @@ from skipvae import VAE
 from tests.command_line import QUIET, RUN, TINY, TINY_MODEL, contents, error_of, fit, plain, resume
 from tests.training.test_resume import LAST, StopAt, assert_same_run, interrupt
 
+pytestmark = pytest.mark.slow
+
 
 class TwoGroups(VAE):
     """Weights and biases have an optimizer group, and a learning rate, each."""

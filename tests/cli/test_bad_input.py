@@ -1,4 +1,4 @@
-"""What a user can mend is one line with exit status 2; nothing that exists is overwritten."""
+"""Errors that a user can fix are one line with exit status 2; nothing that exists is overwritten."""
 
 import os
 from pathlib import Path
@@ -89,7 +89,8 @@ def test_a_corrupt_file_is_named_and_kept(workspace, capsys):
 def test_a_batch_that_the_data_cannot_fill_is_one_line(tiny_run, capsys):
     before = contents(tiny_run)
     said = error_of(capsys, "fit", *TINY, "--data.batch_size=201")
-    assert said == "batch_size=201 on 1 process(es) cannot be filled from 200 training examples: use one in 1..200"
+    for fact in ("batch_size=201", "200 training examples", "1..200"):
+        assert fact in said
     assert contents(tiny_run) == before
 
 
@@ -107,10 +108,8 @@ def test_without_a_network_it_says_which_files_to_put_where(workspace, capsys, m
 def test_images_that_do_not_fit_the_model_are_one_line(workspace, capsys):
     Path("wrong_data.py").write_text(BAD_DATA)
     said = error_of(capsys, "fit", *TINY, "--data=wrong_data.Wrong")
-    assert said == (
-        "the train images are of shape (4000, 1, 14, 14), but image_shape is (1, 28, 28): set image_shape to "
-        "(1, 14, 14), to match"
-    )
+    for fact in ("train", "(4000, 1, 14, 14)", "image_shape is (1, 28, 28)", "set image_shape to (1, 14, 14)"):
+        assert fact in said
 
 
 @pytest.mark.parametrize("command", ["fit", "test"])
