@@ -31,3 +31,15 @@ def test_maps_are_linear_in_z():
     a, b = torch.randn(2, 6, 3)
     constant = maps(torch.zeros(6, 3))
     torch.testing.assert_close(maps(a) + maps(b) - constant, maps(a + b))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("latent_bias", [False, True])
+@pytest.mark.parametrize("latent_dim", [0, 2])
+def test_the_base_is_the_part_that_does_not_depend_on_h(latent_dim, latent_bias, bias):
+    torch.manual_seed(0)
+    layer, z = SkipLinear(3, 4, latent_dim, latent_bias, bias), torch.randn(5, 2) if latent_dim else None
+    base = layer.base(z).expand(5, -1)
+    torch.testing.assert_close(layer(torch.zeros(5, 3), z), base)
+    h = torch.randn(5, 6, 3)
+    torch.testing.assert_close(layer(h, z), h @ layer.hidden.weight.T + base.unsqueeze(1))

@@ -5,7 +5,7 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 
 from skipvae.callbacks.drawing import Pictures, _draws
-from skipvae.text.codec import Sentences
+from skipvae.text.codec import TextCodec
 from skipvae.text.tokens import pad_sentences
 
 
@@ -45,7 +45,7 @@ class TextSamples(Pictures):
     def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
         """See `Pictures.draw`."""
         model: Any = pl_module
-        sentences = Sentences.of(model)
+        sentences = TextCodec.of(model)
         options = {"max_length": self.max_length}
         texts = {
             "samples": "\n".join(

@@ -9,7 +9,7 @@ from torch import Tensor
 from skipvae.cli.generate_options import Generation
 from skipvae.models import GenerativeModel
 from skipvae.persistence.atomic import atomic_write
-from skipvae.text.codec import Sentences
+from skipvae.text.codec import TextCodec
 
 
 def is_text(model: GenerativeModel) -> bool:
@@ -23,7 +23,7 @@ def read_sentences(model: GenerativeModel, texts: list[str]) -> Tensor:
     Raises:
         ValueError: if a sentence has no words.
     """
-    sentences = Sentences.of(model)
+    sentences = TextCodec.of(model)
     for text in texts:
         if not text.strip():
             raise ValueError("a sentence is empty: give it at least one word")
@@ -35,12 +35,12 @@ def read_sentences(model: GenerativeModel, texts: list[str]) -> Tensor:
 
 def write_samples(model: Any, num: int, generation: Generation, output: str | None) -> None:
     """Prints sentences drawn from the model, one a line."""
-    _write(Sentences.of(model).decode(model.sample(num, **generation.sampling)), output)
+    _write(TextCodec.of(model).decode(model.sample(num, **generation.sampling)), output)
 
 
 def write_reconstructions(model: Any, x: Tensor, generation: Generation, output: str | None) -> None:
     """Prints sentences x (B, T), each above its reconstruction."""
-    sentences = Sentences.of(model)
+    sentences = TextCodec.of(model)
     made = sentences.decode(model.reconstruct(x, **generation.sampling))
     _write([f"{given}\n  -> {text}" for given, text in zip(sentences.decode(x), made, strict=True)], output)
 
@@ -49,7 +49,7 @@ def write_interpolations(
     model: Any, x0: Tensor, x1: Tensor, steps: int, generation: Generation, output: str | None
 ) -> None:
     """Prints the interpolation from each sentence of x0 (B, T) to that of x1."""
-    sentences = Sentences.of(model)
+    sentences = TextCodec.of(model)
     paths = model.interpolate(x0, x1, steps, **generation.sampling)  # (B, steps, T)
     ends = zip(sentences.decode(x0), sentences.decode(x1), strict=True)
     _write(

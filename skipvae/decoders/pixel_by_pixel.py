@@ -1,4 +1,4 @@
-"""The common part of image decoders that draw one pixel after the other: how z enters, and sampling."""
+"""The common part of image decoders that generate pixel by pixel: how z enters, and sampling."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -14,19 +14,21 @@ from skipvae.skip import LatentMaps
 class PixelByPixelDecoder(ImageDecoder):
     """p(x|z) = prod_i p(x_i | x_1..x_(i-1), z), by L layers of masked convolutions and an output convolution.
 
-    z becomes `latent_maps` images, each linear in z, at the input of the first layer; with `skip`, further ones,
-    separately learned, at the input of every layer and of the output (Dieng et al. 2019, section 4). A subclass adds
-    `output` and the layers, whose inputs `latent_images` gives, and draws the pixels.
+    z becomes `latent_maps` images, each linear in z, at the input of the first layer; with `skip`, further ones with
+    weights of their own at the input of every layer and of the output. A subclass adds `output`, and the layers, whose
+    latent maps `latent_maps_of` computes, and draws the pixels.
 
     Args:
         latent_dim: size K of z, or 0 for a model without z.
         image_shape: (C, H, W).
         num_layers: L.
-        latent_maps: images that z becomes wherever it enters.
+        latent_maps: number of latent maps at each place where z enters.
         skip: whether z reaches every layer.
 
     Raises:
-        ValueError: if there is a skip without z, or z has no images.
+        ValueError: if there is a skip without z, or latent_maps is 0 with z.
+
+    Source: Dieng et al. 2019 (arXiv:1807.04863), section 4.
     """
 
     maps: LatentMaps | None
@@ -48,8 +50,8 @@ class PixelByPixelDecoder(ImageDecoder):
         images = latent_maps * (self.num_inputs if skip else 1)
         self.maps = LatentMaps(latent_dim, images, height, width) if latent_dim else None
 
-    def latent_images(self, z: Tensor | None) -> list[Tensor | None]:
-        """What z (B, K) adds to the input of each layer and of the output: (B, latent_maps, H, W) or None."""
+    def latent_maps_of(self, z: Tensor | None) -> list[Tensor | None]:
+        """The latent maps at the input of each layer and of the output, (B, latent_maps, H, W) or None, of z (B, K)."""
         if self.maps is None:
             return [None] * self.num_inputs
         assert z is not None
@@ -57,15 +59,14 @@ class PixelByPixelDecoder(ImageDecoder):
         return [*images, *[None] * (self.num_inputs - len(images))]
 
     @abstractmethod
-    def draw(self, latent_images: list[Tensor | None], noise: Tensor, progress: bool) -> Tensor:
+    def draw(self, maps: list[Tensor | None], noise: Tensor) -> Tensor:
         """Images (B, C, H, W) in {0, 1}: a pixel is 1 where its noise is below its probability.
 
         Called in inference mode.
 
         Args:
-            latent_images: those at the input of each layer and of the output, (B, latent_maps, H, W) or None.
+            maps: the latent maps at the input of each layer and of the output, (B, latent_maps, H, W) or None.
             noise: uniform on [0, 1), (B, C, H, W).
-            progress: whether to show a bar.
         """
 
     def sample(
@@ -74,27 +75,25 @@ class PixelByPixelDecoder(ImageDecoder):
         *,
         num_samples: int = 1,
         generator: torch.Generator | None = None,
-        progress: bool = False,
         **options: object,
     ) -> Tensor:
         """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W) in {0, 1}.
 
-        The caches take about 1 MB for each image of the paper's size: draw very many in several batches. Batch norm,
-        where there is any, takes its running statistics.
+        The caches take about 1 MB for each image of the paper's size: sample very many in several batches. Batch norm,
+        where there is any, uses its running statistics.
 
         Args:
             z: (B, K), or None if the model has no latent variables.
             num_samples: B where there is no z.
             generator: source of the noise, on the device of the model; the same seed gives the same images.
-            progress: whether to show a bar.
             **options: ignored; for other decoders.
         """
         like = self.output.weight
         batch = num_samples if z is None else len(z)
         noise = torch.rand(batch, *self.image_shape, generator=generator, dtype=like.dtype, device=like.device)
         with torch.inference_mode(), torch.autocast(like.device.type, enabled=False):
-            images = self.draw(self.latent_images(z), noise, progress)
-        return images.clone()  # which, unlike a tensor made in inference mode, can be trained on
+            images = self.draw(self.latent_maps_of(z), noise)
+        return images.clone()  # a tensor made in inference mode could not be trained on
 
     def preview(self, z: Tensor) -> Tensor:
         """A sample, the same at every call."""

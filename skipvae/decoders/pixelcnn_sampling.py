@@ -1,9 +1,9 @@
 """Sampling from a Gated PixelCNN without computing anything twice.
 
-Pixels must be drawn one after the other, but a new pixel changes little. The vertical stack of a row depends on the
-rows above alone, so it is computed once per row, for all columns together. The horizontal stack of a pixel depends on
-the rows above and on a few columns to its left, whose features are kept: what remains for each pixel and layer is two
-small matrix products. Everything is written in place, into views that are made once.
+The vertical stack of a row depends on the rows above alone, so it is computed once per row, for all columns together.
+The horizontal stack of a pixel depends on the rows above and on a few columns to its left, whose features are kept:
+what remains for each pixel and layer is two small matrix products. Everything is written in place, into views that are
+made once.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from skipvae.nn.gated_conv import GatedLayer, gate
 from skipvae.nn.masked_conv import HorizontalConv2d
@@ -24,12 +23,12 @@ def _as_matrix(convolution: HorizontalConv2d) -> tuple[Tensor, Tensor]:
 
 
 class _Row:
-    """The input of a horizontal convolution along one row, which comes to be known pixel by pixel.
+    """The input of a horizontal convolution along one row, filled in pixel by pixel.
 
     Attributes:
-        windows: for each column what the convolution sees, (B, columns of the kernel * channels); views of one row.
-        pixels: for each column where its features belong, (B, features); views of the same row.
-        columns: for each column its features and its latent maps, (B, channels); views of the same row.
+        windows: the inputs of the convolution at each column, (B, columns of the kernel * channels); views of one row.
+        pixels: the features at each column, (B, features); views of the same row.
+        columns: the features and the latent maps at each column, (B, channels); views of the same row.
     """
 
     def __init__(self, convolution: HorizontalConv2d, maps: Tensor | None, batch: int, width: int) -> None:
@@ -43,7 +42,7 @@ class _Row:
         self._maps = None if maps is None else maps.permute(2, 0, 3, 1)  # (H, B, W, num_maps)
 
     def start(self, i: int) -> None:
-        """Enters the latent maps of row i."""
+        """Fills in the latent maps of row i."""
         if self._maps is not None:
             self._row_maps.copy_(self._maps[i])
 
@@ -53,16 +52,17 @@ class _Row:
 
 
 class _Layer:
-    """What one layer keeps while images are drawn.
+    """The state of one layer while images are drawn.
 
     Attributes:
-        row: the input of the horizontal stack along the present row.
+        row: the input of the horizontal stack along the current row.
         v: the input of the vertical stack, (B, in_channels, H, W), filled in row by row.
     """
 
     def __init__(self, layer: GatedLayer, maps: Tensor | None, batch: int, height: int, width: int) -> None:
         self.row = _Row(layer.horizontal, maps, batch, width)
-        self._vertical, self._down, self._blank_column = layer.vertical, layer.down, layer.horizontal.blank
+        self._vertical, self._down = layer.vertical, layer.down
+        self._first_column_with_bias = int(layer.horizontal.zero_first_column)
         top, sides = layer.vertical.padding_top, layer.vertical.padding_sides
         new = self.row.weight.new_zeros
         self._padded = new(batch, layer.vertical.in_channels, top + height, width + 2 * sides)
@@ -82,10 +82,10 @@ class _Layer:
         self.row.start(i)
         seen = self._padded[:, :, i : i + self._vertical.kernel_size[0]]
         above = F.conv2d(seen, self._vertical.weight, self._vertical.bias)  # (B, 2 * out_channels, 1, W)
-        if i == 0 and self._vertical.blank:
+        if i == 0 and self._vertical.zero_first_row:
             above = torch.zeros_like(above)
         self._above.copy_(F.conv2d(above, self._down.weight, self._down.bias)[:, :, 0].permute(2, 0, 1))
-        self._above[int(self._blank_column) :] += self.row.bias
+        self._above[self._first_column_with_bias :] += self.row.bias
         return gate(above)[:, :, 0]
 
     def draw(self, j: int, out: Tensor) -> None:
@@ -104,12 +104,11 @@ def _as_function(shortcut: nn.Module) -> Callable[[Tensor], Tensor]:
     return lambda h: torch.addmm(bias, h, weight)
 
 
-def sample_pixels(
+def draw_gated(
     layers: Sequence[GatedLayer],
     output: HorizontalConv2d,
     maps: list[Tensor | None],
     noise: Tensor,
-    progress: bool = False,
 ) -> Tensor:
     """Draws images: a pixel is 1 where its noise is below its probability. To be called in inference mode.
 
@@ -118,7 +117,6 @@ def sample_pixels(
         output: the last convolution.
         maps: the latent maps at the input of each layer and of the output, (B, num_maps, H, W) or None.
         noise: uniform on [0, 1), (B, C, H, W).
-        progress: whether to show a bar.
 
     Returns:
         (B, C, H, W) in {0, 1}.
@@ -128,10 +126,10 @@ def sample_pixels(
     states = [_Layer(layer, m, batch, height, width) for layer, m in zip(layers, layer_maps, strict=True)]
     head = _Row(output, output_maps, batch, width)
     image, pixels = states[0].v, states[0].row.pixels
-    results = [*(state.row.pixels for state in states[1:]), head.pixels]  # where each layer's h' belongs
-    thresholds = noise.logit().permute(2, 3, 0, 1).contiguous()  # u < sigmoid(a) where logit(u) < a
+    results = [*(state.row.pixels for state in states[1:]), head.pixels]  # the destination of each layer's h'
+    thresholds = noise.logit().permute(2, 3, 0, 1).contiguous()  # noise < sigmoid(a) where logit(noise) < a
     logits = noise.new_empty(batch, channels)
-    for i in tqdm(range(height), desc="sampling rows", disable=not progress):
+    for i in range(height):
         head.start(i)
         v = states[0].start_row(i)
         for state in states[1:]:

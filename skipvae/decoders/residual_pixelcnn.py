@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skipvae.decoders.pixel_by_pixel import PixelByPixelDecoder, check_odd
-from skipvae.decoders.residual_sampling import sample_pixels
+from skipvae.decoders.residual_sampling import draw_residual
 from skipvae.nn.gated_conv import with_maps
 from skipvae.nn.initialization import he_normal_fan_out, xavier_uniform
-from skipvae.nn.residual_conv import Bottleneck, MaskedConv2d
+from skipvae.nn.masked_conv import MaskedConv2d
+from skipvae.nn.residual_conv import Bottleneck
 
 
 class ResidualPixelCNNDecoder(PixelByPixelDecoder):
@@ -62,7 +63,7 @@ class ResidualPixelCNNDecoder(PixelByPixelDecoder):
             raise ValueError(
                 f"this decoder is of images of one channel, not {self.image_shape[0]}: take GatedPixelCNNDecoder"
             )
-        self.first = MaskedConv2d(1, channels, kernel_sizes[0], num_maps=self.latent_maps, strict=True)
+        self.first = MaskedConv2d(1, channels, kernel_sizes[0], num_maps=self.latent_maps, mask_type="A")
         self.first_norm = nn.BatchNorm2d(channels)
         self.blocks = nn.ModuleList(Bottleneck(channels, size, self.skip_maps) for size in kernel_sizes[1:])
         self.connections = nn.ModuleList(Bottleneck(channels, size) for size in kernel_sizes[1:-1])
@@ -75,7 +76,7 @@ class ResidualPixelCNNDecoder(PixelByPixelDecoder):
 
     def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
         """The log-odds of each pixel given those before it, (B, 1, H, W)."""
-        first_maps, *maps, output_maps = self.latent_images(z)
+        first_maps, *maps, output_maps = self.latent_maps_of(z)
         outputs = [F.elu(self.first_norm(self.first(with_maps(x, first_maps))))]  # y_1, y_2, ...
         u = outputs[0]
         for n, (block, block_maps) in enumerate(zip(self.blocks, maps, strict=True), start=2):
@@ -83,6 +84,6 @@ class ResidualPixelCNNDecoder(PixelByPixelDecoder):
             u = outputs[-1] if n == 2 else outputs[-1] + self.connections[n - 3](outputs[-3])
         return self.output(with_maps(F.elu(self.head_norm(self.head(u))), output_maps))  # type: ignore[no-any-return]
 
-    def draw(self, latent_images: list[Tensor | None], noise: Tensor, progress: bool) -> Tensor:
+    def draw(self, maps: list[Tensor | None], noise: Tensor) -> Tensor:
         """See `PixelByPixelDecoder.draw`; by the running statistics of batch norm."""
-        return sample_pixels(self, latent_images, noise, progress)
+        return draw_residual(self, maps, noise)

@@ -1,7 +1,7 @@
-"""Sentences from any model that predicts one token at a time: sampling in its usual forms, and beam search.
+"""Generation by any model that predicts one token at a time: sampling in its usual forms, and beam search.
 
-The model is a function (last token, state) -> (logits, next state), so a token costs one step and not a pass over all
-that came before it.
+The model is a function (last token, state) -> (logits, next state), so that a token costs one step and not a pass over
+the whole prefix.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import Tensor
 from skipvae.text.tokens import BOS, EOS, PAD
 
 State = tuple[Tensor, ...]
-"""What a model carries from token to token: tensors (B, ...)."""
+"""The state of a model between tokens: tensors (B, ...)."""
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 """(tokens (B,), state) -> (logits of the next token (B, V), next state)."""
@@ -28,19 +28,20 @@ def sample_tokens(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Draws sentences from left to right until each has its end symbol.
+    """Samples sentences from left to right until each has its EOS.
 
     Args:
         step: the model.
         state: its first state.
-        max_length: most tokens after the start symbol.
-        temperature: divides the logits; 0 takes the likeliest token (greedy decoding).
-        top_k: draws among the k likeliest tokens only (Fan et al. 2018).
-        top_p: draws among the fewest tokens that hold this probability together (nucleus; Holtzman et al. 2020).
+        max_length: largest number of tokens after BOS.
+        temperature: divides the logits; 0 takes the most probable token (greedy decoding).
+        top_k: samples from the k most probable tokens only (Fan et al. 2018).
+        top_p: samples from the nucleus only: the smallest set of most probable tokens whose probabilities sum to at
+            least top_p (Holtzman et al. 2020).
         generator: source of the random numbers, on the device of the model.
 
     Returns:
-        (B, T) with T <= max_length + 1: start symbol, words, end symbol, pads.
+        Token ids (B, T) with T <= max_length + 1: BOS, words, EOS, padding.
 
     Raises:
         ValueError: if an option is out of its range.
@@ -56,7 +57,7 @@ def sample_tokens(
     tokens = [token]
     while len(tokens) <= max_length and not bool(finished.all()):
         logits, state = step(token, state)
-        logits = _possible(logits)
+        logits = _without_padding_and_bos(logits)
         if temperature == 0:
             token = logits.argmax(-1)
         else:
@@ -69,9 +70,17 @@ def sample_tokens(
 
 
 def truncate(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
-    """The logits (B, V) with -inf for all but the k likeliest tokens, and for all outside the nucleus of mass p.
+    """The logits with -inf for all but the k most probable tokens, and for all outside the nucleus of probability p.
 
-    The likeliest token always stays.
+    Args:
+        logits: (B, V).
+        top_k: k; None for all tokens.
+        top_p: p; None for 1. The most probable token is always in the nucleus.
+
+    Returns:
+        (B, V).
+
+    Source: Fan, Lewis & Dauphin 2018 (arXiv:1805.04833); Holtzman et al. 2020 (arXiv:1904.09751).
     """
     if top_k is not None and top_k < logits.shape[-1]:
         smallest = logits.topk(top_k).values[:, -1:]
@@ -79,27 +88,29 @@ def truncate(logits: Tensor, top_k: int | None = None, top_p: float | None = Non
     if top_p is not None:
         descending, order = logits.sort(-1, descending=True)
         probs = descending.softmax(-1)
-        outside = probs.cumsum(-1) - probs >= top_p  # the likelier tokens hold the mass already
+        outside = probs.cumsum(-1) - probs >= top_p  # the more probable tokens already sum to p
         outside[:, 0] = False
         logits = logits.masked_fill(torch.zeros_like(outside).scatter(-1, order, outside), -torch.inf)
     return logits
 
 
 def beam_search(step: Step, state: State, *, num_beams: int, max_length: int) -> tuple[Tensor, Tensor]:
-    """Looks for the likeliest sentence by keeping the `num_beams` best prefixes at each length.
+    """Searches for the most probable sentence by keeping the `num_beams` best prefixes at each length.
 
-    A finished sentence keeps its place among the beams. No score is normalised by length: the result is the likeliest
-    of all sentences of at most `max_length` tokens once there are as many beams as prefixes.
+    A beam is a prefix and its score, log p(prefix). At each step every beam is extended by every token, and the best
+    `num_beams` of these candidates are the new beams. A finished beam stays a candidate, extended by padding at no
+    cost. Scores are not normalised by length: the result is the most probable of all sentences of at most `max_length`
+    tokens once there are as many beams as prefixes.
 
     Args:
         step: the model.
-        state: its first state, with `num_beams` equal rows in a row for each sentence, (B * num_beams, ...).
+        state: its first state, (B * W, ...), in which the W rows of each sentence are equal and adjacent.
         num_beams: W.
-        max_length: most tokens after the start symbol.
+        max_length: largest number of tokens after BOS.
 
     Returns:
-        tokens (B, T) as in `sample_tokens`, and their log-probability in nats, (B,). A prefix without an end symbol
-        is returned only where no beam has ended.
+        Token ids (B, T) as in `sample_tokens`, and their log-probability in nats, (B,). A prefix without EOS is
+        returned only where no beam has finished.
 
     Raises:
         ValueError: if an option is out of its range.
@@ -116,39 +127,44 @@ def beam_search(step: Step, state: State, *, num_beams: int, max_length: int) ->
     if len(state[0]) % num_beams:
         raise ValueError(f"num_beams={num_beams} does not divide the {len(state[0])} rows of the state")
     device, batch_size = state[0].device, len(state[0]) // num_beams
-    first_row = num_beams * torch.arange(batch_size, device=device).unsqueeze(1)  # (B, 1)
+    first_row = num_beams * torch.arange(batch_size, device=device).unsqueeze(1)  # of each sentence, (B, 1)
     tokens = torch.full((batch_size * num_beams, 1), BOS, device=device)
     finished = torch.zeros(batch_size, num_beams, dtype=torch.bool, device=device)
     scores = torch.zeros(batch_size, num_beams, device=device)
-    scores[:, 1:] = -torch.inf  # all beams start as the same prefix: one of them counts
-    while tokens.shape[1] <= max_length and not bool(_settled(scores, finished)):
+    scores[:, 1:] = -torch.inf  # all beams begin as the same prefix: only the first one counts
+    while tokens.shape[1] <= max_length and not bool(_cannot_improve(scores, finished)):
         logits, state = step(tokens[:, -1], state)
-        log_probs = _possible(logits).log_softmax(-1).view(batch_size, num_beams, -1)  # (B, W, V)
-        # A finished sentence has one continuation, which costs nothing: a pad.
-        log_probs = log_probs.masked_fill(finished.unsqueeze(-1), -torch.inf)
-        log_probs[..., PAD].masked_fill_(finished, 0.0)
-        candidates = (scores.unsqueeze(-1).to(log_probs.dtype) + log_probs).flatten(1)
-        scores, best = candidates.topk(num_beams)  # (B, W)
-        parent, token = best // log_probs.shape[-1], best % log_probs.shape[-1]
-        rows = (first_row + parent).flatten()
+        candidates = scores.unsqueeze(-1) + _log_probs_of_extensions(logits, finished)  # (B, W, V)
+        vocab_size = candidates.shape[-1]
+        scores, best = candidates.flatten(1).topk(num_beams)  # (B, W), best = parent * V + token
+        parent, token = best // vocab_size, best % vocab_size
+        rows = (first_row + parent).flatten()  # of the parents, among those of the state
         tokens = torch.cat([tokens[rows], token.view(-1, 1)], 1)
         state = tuple(part[rows] for part in state)
         finished = (finished.gather(1, parent) | (token == EOS)) & scores.isfinite()
-    ended = finished | ~finished.any(1, keepdim=True)
-    score, beam = scores.masked_fill(~ended, -torch.inf).max(1)
+    result = finished | ~finished.any(1, keepdim=True)  # finished beams, or all where there is none
+    score, beam = scores.masked_fill(~result, -torch.inf).max(1)
     tokens = tokens[first_row.squeeze(1) + beam]
     return tokens[:, : int(tokens.ne(PAD).sum(1).max())], score
 
 
-def _settled(scores: Tensor, finished: Tensor) -> Tensor:
-    """Whether no beam that still runs can overtake the best finished one: a longer sentence is never likelier."""
+def _log_probs_of_extensions(logits: Tensor, finished: Tensor) -> Tensor:
+    """log p(token | beam), (B, W, V), for logits (B * W, V); after a finished beam (B, W), 0 for padding, else -inf."""
+    log_probs = _without_padding_and_bos(logits).log_softmax(-1).view(*finished.shape, -1)
+    log_probs = log_probs.masked_fill(finished.unsqueeze(-1), -torch.inf)
+    log_probs[..., PAD].masked_fill_(finished, 0.0)
+    return log_probs
+
+
+def _cannot_improve(scores: Tensor, finished: Tensor) -> Tensor:
+    """Whether the best beam of every sentence is finished, (): extensions never raise a score."""
     best_finished = scores.masked_fill(~finished, -torch.inf).amax(1)
-    best_running = scores.masked_fill(finished, -torch.inf).amax(1)
-    return (finished.any(1) & (best_finished >= best_running)).all()
+    best_unfinished = scores.masked_fill(finished, -torch.inf).amax(1)
+    return (finished.any(1) & (best_finished >= best_unfinished)).all()
 
 
-def _possible(logits: Tensor) -> Tensor:
-    """The logits (B, V), in float32 at least, without the symbols that never follow: pad and start."""
+def _without_padding_and_bos(logits: Tensor) -> Tensor:
+    """The logits (B, V), in float32 at least, with -inf for the tokens that never follow: padding and BOS."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32), copy=True)
     logits[:, PAD] = -torch.inf
     logits[:, BOS] = -torch.inf

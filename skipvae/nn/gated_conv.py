@@ -5,10 +5,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from skipvae.nn.masked_conv import HorizontalConv2d, VerticalConv2d, channel_ranks
+from skipvae.nn.masked_conv import HorizontalConv2d, MaskType, VerticalConv2d, channel_ranks
 
 LayerKind = Literal["shifted_once", "published", "kim2018"]
 LAYER_KINDS: tuple[LayerKind, ...] = get_args(LayerKind)
+"""Values of `GatedLayer.kind`."""
 
 
 def gate(activation: Tensor) -> Tensor:
@@ -18,32 +19,36 @@ def gate(activation: Tensor) -> Tensor:
 
 
 def with_maps(features: Tensor, maps: Tensor | None) -> Tensor:
-    """The features, and the latent maps where there are any, as channels of one image."""
+    """[features, maps], concatenated as channels; the features alone where there are no latent maps."""
     return features if maps is None else torch.cat([features, maps], dim=1)
 
 
 class GatedLayer(nn.Module):
-    """One layer of the two stacks (van den Oord et al. 2016, figure 2).
+    """One layer of the vertical stack v and the horizontal stack h.
 
-    above = vertical(v);  v' = gate(above);  h' = [shortcut(h) +] output(gate(horizontal(h) + down(above)))
+        above = vertical([v, maps])
+        v'    = gate(above)
+        h'    = shortcut(h) + output(gate(horizontal([h, maps]) + down(above)))     without shortcut in the first layer
 
     `kind` chooses between van den Oord's layer and two published ones:
 
-    - "shifted_once": the vertical stack moves down by one row in the first layer alone, so that no earlier pixel is
-      hidden; the shortcut is the identity.
-    - "published", of Dieng et al. (2019): the vertical stack moves down in every layer, so that it reaches further up
-      but hides what lies above to the right. The shortcut is a learned 1 x 1 convolution that also sees the latent
-      maps. Row 0 of `above`, and in the first layer column 0 of `horizontal(h)`, are zero, not the bias.
+    - "shifted_once": `vertical` has mask A in the first layer alone, so that no earlier pixel is hidden; the shortcut
+      is the identity.
+    - "published", of Dieng et al. (2019): `vertical` has mask A in every layer, so that it reaches further up but hides
+      what lies above to the right. The shortcut is a learned 1 x 1 convolution of [h, maps]. Row 0 of `above`, and in
+      the first layer column 0 of `horizontal`, are zero instead of the bias.
     - "kim2018", of Kim et al. (2018): the same with the identity as shortcut.
 
     Args:
         in_channels: channels of v and of h.
         out_channels: channels of v' and of h'.
-        num_maps: latent maps that are concatenated to both inputs.
+        num_maps: number of latent maps; 0 for none.
         kernel_size: k, odd.
         image_channels: channels of the image.
         first: whether v and h are the image itself: mask A and no shortcut.
-        kind: which layer.
+        kind: see above.
+
+    Source: van den Oord et al. 2016 (arXiv:1606.05328), figure 2.
     """
 
     shortcut: nn.Module | None
@@ -60,13 +65,22 @@ class GatedLayer(nn.Module):
     ) -> None:
         super().__init__()
         ranks_in, ranks_out = channel_ranks(in_channels, image_channels), channel_ranks(out_channels, image_channels)
-        ranks_with_maps = torch.cat([ranks_in, torch.zeros(num_maps, dtype=torch.int64)])
-        reach, published = kernel_size // 2 + first, kind != "shifted_once"
-        shifted = first or published
-        self.vertical = VerticalConv2d(in_channels + num_maps, 2 * out_channels, kernel_size, shifted, blank=published)
-        # Without zeros in column 0 a second bias would do nothing, since `horizontal` has one.
+        ranks_with_maps = channel_ranks(in_channels, image_channels, num_maps)
+        published = kind != "shifted_once"
+        mask_type: MaskType = "A" if first else "B"
+        self.vertical = VerticalConv2d(
+            in_channels + num_maps,
+            2 * out_channels,
+            kernel_size,
+            mask_type="A" if published else mask_type,
+            zero_first_row=published,
+        )
+        # With a bias only where column 0 of `horizontal` is zero: elsewhere `horizontal` has one.
         self.down = nn.Conv2d(2 * out_channels, 2 * out_channels, 1, bias=published)
-        self.horizontal = HorizontalConv2d(ranks_with_maps, ranks_out.repeat(2), reach, first, blank=published)
+        reach = kernel_size // 2 + first  # mask A takes the own column away
+        self.horizontal = HorizontalConv2d(
+            ranks_with_maps, ranks_out.repeat(2), reach, mask_type, zero_first_column=published
+        )
         self.output = HorizontalConv2d(ranks_out, ranks_out)
         self.shortcut_sees_maps = kind == "published"
         if first:
@@ -78,8 +92,8 @@ class GatedLayer(nn.Module):
 
     def forward(self, v: Tensor, h: Tensor, maps: Tensor | None) -> tuple[Tensor, Tensor]:
         """Maps v, h (B, in_channels, H, W) and maps (B, num_maps, H, W) to v', h' (B, out_channels, H, W)."""
-        above, seen = self.vertical(with_maps(v, maps)), with_maps(h, maps)
-        new = self.output(gate(self.horizontal(seen) + self.down(above)))
+        above, h_with_maps = self.vertical(with_maps(v, maps)), with_maps(h, maps)
+        new_h = self.output(gate(self.horizontal(h_with_maps) + self.down(above)))
         if self.shortcut is not None:
-            new = new + self.shortcut(seen if self.shortcut_sees_maps else h)
-        return gate(above), new
+            new_h = new_h + self.shortcut(h_with_maps if self.shortcut_sees_maps else h)
+        return gate(above), new_h

@@ -1,4 +1,4 @@
-"""Sentences as people write them: to and from the numbers of a model, by the vocabulary that it was trained with."""
+"""The codec between sentences as people write them and token ids, by the vocabulary of a model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,18 +11,21 @@ from skipvae.persistence.checkpoint import SPEC_KEY
 from skipvae.text.tokens import BOS, EOS, PAD, UNK, pad_sentences
 
 
-class Sentences:
-    """Text to tokens and back.
+class TextCodec:
+    """Sentences to token ids and back.
 
     Args:
-        vocabulary: in the JSON format of the library `tokenizers`, as a checkpoint keeps it.
+        vocabulary: in the JSON format of the library `tokenizers`, as it is kept in checkpoints.
+
+    Raises:
+        ValueError: if the vocabulary cannot be read.
 
     Example:
         >>> from tokenizers.models import WordLevel
         >>> words = {"<pad>": 0, "<unk>": 1, "<bos>": 2, "<eos>": 3, "light": 4}
-        >>> sentences = Sentences(Tokenizer(WordLevel(words, unk_token="<unk>")).to_str())
-        >>> tokens = sentences.encode(["light"])
-        >>> tokens, sentences.decode(tokens)
+        >>> codec = TextCodec(Tokenizer(WordLevel(words, unk_token="<unk>")).to_str())
+        >>> tokens = codec.encode(["light"])
+        >>> tokens, codec.decode(tokens)
         (tensor([[2, 4, 3]]), ['light'])
     """
 
@@ -30,40 +33,40 @@ class Sentences:
         self._tokenizer = _tokenizer(vocabulary)
 
     @classmethod
-    def of(cls, model: Any) -> "Sentences":
-        """Those of a model.
+    def of(cls, model: Any) -> "TextCodec":
+        """The codec of a model.
 
         Raises:
             ValueError: if it was trained without a vocabulary.
         """
         if model.vocabulary is None:
             raise ValueError(
-                "this model knows numbers only: it was trained on a data module without a vocabulary, which a data "
-                "module tells by an attribute `vocabulary` with a method `to_json`"
+                "this model knows token ids only: it was trained on a data module without a vocabulary; give the data "
+                "module an attribute `vocabulary` with a method `to_json`"
             )
         return cls(model.vocabulary)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Tokens (B, T), padded; words outside the vocabulary become the unknown word, so ask for `unknown` first.
+        """Token ids (B, T) of B sentences, padded; words outside the vocabulary become UNK, see `unknown`.
 
         Raises:
-            ValueError: if a text holds the symbol for a beginning, an end or a pad.
+            ValueError: if a sentence contains the token for padding, BOS or EOS.
         """
-        numbers = [self._tokenizer.encode(text).ids for text in texts]
-        for symbol in {number for row in numbers for number in row} & {PAD, BOS, EOS}:
-            word = self._tokenizer.id_to_token(symbol)
-            raise ValueError(f"{word} is the symbol for a beginning, an end or a pad: take it out of the sentence")
-        return pad_sentences([torch.tensor([[BOS, *row, EOS]]) for row in numbers])
+        ids = [self._tokenizer.encode(text).ids for text in texts]
+        for special in {token for sentence in ids for token in sentence} & {PAD, BOS, EOS}:
+            word = self._tokenizer.id_to_token(special)
+            raise ValueError(f"{word} is the token for padding, beginning or end: take it out of the sentence")
+        return pad_sentences([torch.tensor([[BOS, *sentence, EOS]]) for sentence in ids])
 
     def unknown(self, text: str) -> list[str]:
-        """The words of a text that are outside the vocabulary."""
+        """The words of a sentence that are outside the vocabulary."""
         encoding = self._tokenizer.encode(text)
-        places = [place for number, place in zip(encoding.ids, encoding.offsets, strict=True) if number == UNK]
-        words = dict.fromkeys(text[start:end] for start, end in places)
+        spans = [span for token, span in zip(encoding.ids, encoding.offsets, strict=True) if token == UNK]
+        words = dict.fromkeys(text[start:end] for start, end in spans)
         return [word for word in words if word != self._tokenizer.id_to_token(UNK)]
 
     def decode(self, tokens: Tensor) -> list[str]:
-        """The text of each row of tokens (B, T), up to its end symbol."""
+        """The sentences of token ids (B, T), each up to its EOS."""
         rows = []
         for row in tokens.tolist():
             body = row[: row.index(EOS)] if EOS in row else row
@@ -85,14 +88,14 @@ def vocabulary_of(data: Any) -> str | None:
 
 
 def vocabulary_in(checkpoint: dict[str, Any]) -> str | None:
-    """The vocabulary that a checkpoint holds, in JSON; None if it holds none."""
+    """The vocabulary in a checkpoint, in JSON; None if there is none."""
     record = checkpoint.get(SPEC_KEY)
     vocabulary = record.get("vocabulary") if isinstance(record, dict) else None
     return vocabulary if isinstance(vocabulary, str) else None
 
 
 def check_same_vocabulary(saved: str | None, here: str | None, path: object = "the checkpoint") -> None:
-    """Raises a ValueError if a checkpoint and the data at hand do not number words in the same way."""
+    """Raises a ValueError if the vocabularies of a checkpoint and of the data give words different ids."""
     if saved is None or here is None or saved == here:
         return
     there, ours = (_tokenizer(vocabulary).get_vocab() for vocabulary in (saved, here))

@@ -1,4 +1,4 @@
-"""Sentences as tensors: int64 (B, T), each row `bos w_1 ... w_n eos pad ... pad`."""
+"""Sentences as token ids: int64 (B, T), each row `bos w_1 ... w_n eos pad ... pad`."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PAD, UNK, BOS, EOS = range(4)
-"""Ids of the special symbols: padding, a word outside the vocabulary, and the beginning and end of a sentence."""
+"""Ids of the special tokens: padding, a word outside the vocabulary, beginning and end of a sentence."""
 
 
 def lengths(x: Tensor) -> Tensor:
-    """The number of tokens of each sentence, both end symbols counted and pads not, (B,), for x (B, T)."""
+    """The number of tokens of each sentence without padding, BOS and EOS included, (B,), for x (B, T)."""
     return x.ne(PAD).sum(1)
 
 
 def num_predictions(x: Tensor) -> Tensor:
-    """The number of tokens that a model of x (B, T) predicts, (B,): the end symbol counts, the start symbol does not.
+    """The number of tokens that a model of x (B, T) predicts, (B,): EOS is counted, BOS is not.
 
     Perplexity is exp(sum of the negative log-likelihoods / sum of these).
 
@@ -28,7 +28,7 @@ def num_predictions(x: Tensor) -> Tensor:
 
 
 def check_vocab_size(vocab_size: int | None) -> int:
-    """The size as given, or a ValueError that says what is wrong with it."""
+    """vocab_size, or a ValueError if it is no size of a vocabulary."""
     if vocab_size is None or vocab_size < 1:
         raise ValueError(f"vocab_size must be at least 1, not {vocab_size}: does this data set hold text?")
     return vocab_size
@@ -37,7 +37,7 @@ def check_vocab_size(vocab_size: int | None) -> int:
 def check_tokens(x: Tensor, vocab_size: int) -> None:
     """Raises a ValueError unless x is a batch of sentences over a vocabulary of this size.
 
-    The ids themselves are looked at on the CPU only: elsewhere the check would make the step wait for the device.
+    The values of the ids are checked on the CPU only: elsewhere the check would make the step wait for the device.
     """
     if x.dtype != torch.int64 or x.dim() != 2 or x.shape[1] < 2:
         raise ValueError(f"sentences must be int64 (B, T) with T >= 2, not {x.dtype} {tuple(x.shape)}")
@@ -49,7 +49,7 @@ def check_tokens(x: Tensor, vocab_size: int) -> None:
 
 
 def pad_sentences(batches: Sequence[Tensor]) -> Tensor:
-    """Batches (B_i, T_i) of sentences as one (sum of B_i, largest T_i).
+    """Batches of sentences (B_i, T_i) as one batch (sum of B_i, largest T_i), padded.
 
     Example:
         >>> pad_sentences([torch.tensor([[2, 7, 3]]), torch.tensor([[2, 7, 8, 3]])])

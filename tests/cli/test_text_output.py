@@ -10,7 +10,7 @@ import torch
 
 from skipvae.cli import main
 from skipvae.models import GenerativeModel
-from skipvae.text.codec import Sentences
+from skipvae.text.codec import TextCodec
 from tests.callbacks.tiny import read_events
 from tests.command_line import QUIET, ROOT, error_of, run
 
@@ -54,9 +54,9 @@ def text_run(trained_text, workspace):
 def test_a_reloaded_model_reads_and_writes(text_run):
     model = GenerativeModel.load_from_checkpoint(text_run / "checkpoints/best.ckpt")
     assert model.vocabulary == (text_run / "vocabulary.json").read_text()
-    sentences = Sentences.of(model)
-    assert sentences.decode(sentences.encode(["good night light", "day"])) == ["good night light", "day"]
-    assert sentences.unknown("Good telephone day Good") == ["Good", "telephone"]
+    codec = TextCodec.of(model)
+    assert codec.decode(codec.encode(["good night light", "day"])) == ["good night light", "day"]
+    assert codec.unknown("Good telephone day Good") == ["Good", "telephone"]
     json.loads(model.vocabulary)
 
 
@@ -89,10 +89,10 @@ def test_unknown_words_are_named(text_run, capsys):
     [
         (["interpolate", "--start=good"], "needs both --start and --end"),
         (["reconstruct", "--text= "], "a sentence is empty"),
-        (["reconstruct", "--text=good <eos> day"], "<eos> is the symbol for"),
+        (["reconstruct", "--text=good <eos> day"], "<eos> is the token for"),
         (["sample", "--output=."], ". is a folder"),
         (["sample", "--temperature=-1"], "temperature must be 0"),
-        (["sample", "--num_beams=2", "--top_k=2"], "a beam search is no draw"),
+        (["sample", "--num_beams=2", "--top_k=2"], "beam search does not sample"),
     ],
 )
 def test_bad_requests_are_refused(text_run, capsys, args, message):
@@ -101,7 +101,7 @@ def test_bad_requests_are_refused(text_run, capsys, args, message):
 
 def test_the_unknown_word_itself_is_known(text_run):
     assert (
-        Sentences.of(GenerativeModel.load_from_checkpoint(text_run / "checkpoints/best.ckpt")).unknown("<unk> day")
+        TextCodec.of(GenerativeModel.load_from_checkpoint(text_run / "checkpoints/best.ckpt")).unknown("<unk> day")
         == []
     )
 

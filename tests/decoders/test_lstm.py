@@ -26,6 +26,11 @@ def latents(decoder, n, dtype=torch.float32):
     return torch.randn(n, decoder.latent_dim, dtype=dtype) if decoder.latent_dim else None
 
 
+def next_logits(decoder, inputs, z):
+    """The logits of the token that follows each prefix of the inputs (B, T): (B, T, V)."""
+    return decoder.output(decoder.hidden(inputs, z), z) + decoder.never
+
+
 def padded(sentences, length):
     return torch.stack([F.pad(torch.tensor(s), (0, length - len(s))) for s in sentences])
 
@@ -50,7 +55,7 @@ def by_the_equations(decoder, sentence, z):
         logits = decoder.output.hidden.weight @ below + decoder.output.hidden.bias
         if decoder.skip:
             logits = logits + decoder.output.latent.weight @ z
-        possible = torch.cat([logits[1:2], logits[3:]])  # neither the pad, 0, nor the start symbol, 2
+        possible = torch.cat([logits[1:2], logits[3:]])  # neither padding, 0, nor BOS, 2
         total = total + logits[target] - possible.logsumexp(0)
     return total
 
@@ -135,7 +140,7 @@ def test_a_token_sees_only_what_came_before(variant):
     x, z = torch.randint(4, 20, (1, 6)), latents(decoder, 1)
     changed = x.clone()
     changed[0, 3] = x[0, 3] % 16 + 4
-    before, after = decoder.logits(x, z), decoder.logits(changed, z)
+    before, after = next_logits(decoder, x, z), next_logits(decoder, changed, z)
     torch.testing.assert_close(before[:, :3], after[:, :3], rtol=0, atol=0)
     assert (before[:, 3:] != after[:, 3:]).any(-1).all()
 
@@ -171,7 +176,8 @@ def test_a_foreign_vocabulary_is_refused():
 
 def test_word_dropout_replaces_inputs_and_no_targets_and_no_symbols():
     decoder, x = decoder_of({"latent_dim": 0}, word_dropout=1.0), padded(SENTENCES, 6)
-    expected = decoder.logits(torch.tensor([[2, 1, 1, 1, 1], [2, 1, 1, 3, 0], [2, 3, 0, 0, 0]]), None).log_softmax(-1)
+    inputs = torch.tensor([[2, 1, 1, 1, 1], [2, 1, 1, 3, 0], [2, 3, 0, 0, 0]])
+    expected = next_logits(decoder, inputs, None).log_softmax(-1)
     expected = expected.gather(-1, x[:, 1:, None])[..., 0].masked_fill(x[:, 1:] == 0, 0).sum(1)
     torch.testing.assert_close(decoder.log_prob(x, None), expected)
     assert (decoder.eval().log_prob(x, None) != expected)[:2].all()

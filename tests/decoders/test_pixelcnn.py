@@ -103,7 +103,7 @@ def test_z_reaches_the_output_through_every_layer_only_with_skip() -> None:
     for skip in (False, True):
         decoder = make((1, 5, 5), latent_dim=2, skip=skip)
         z = latent(decoder, 1)
-        maps = decoder.latent_images(z)
+        maps = decoder.latent_maps_of(z)
         assert [m is not None for m in maps] == [True] + [skip] * 3
         assert decoder.maps is not None
         assert len(decoder.maps.linear.weight) == 25 * (4 if skip else 1)

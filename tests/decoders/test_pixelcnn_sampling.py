@@ -103,14 +103,6 @@ def test_neither_training_nor_autocast_changes_what_is_drawn() -> None:
     decoder(expected, z).sum().backward()  # an image can be trained on
 
 
-def test_the_bar_shows_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    decoder = make((1, 4, 4), latent_dim=0)
-    decoder.sample()
-    assert capsys.readouterr().err == ""
-    decoder.sample(progress=True)
-    assert "4/4" in capsys.readouterr().err
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu() -> None:
     decoder = make((2, 6, 5), latent_dim=2, skip=True).cuda()

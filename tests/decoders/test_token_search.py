@@ -35,7 +35,7 @@ def by_running_the_prefix_again(decoder, z, n, max_length, choose):
     for _ in range(max_length):
         if finished.all():
             break
-        logits = decoder.logits(tokens, z)[:, -1]
+        logits = decoder.output(decoder.hidden(tokens, z), z)[:, -1]
         logits[:, [PAD, BOS]] = -torch.inf
         token = torch.where(finished, PAD, choose(logits))
         tokens, finished = torch.cat([tokens, token[:, None]], 1), finished | (token == EOS)
@@ -197,7 +197,7 @@ def test_a_prefix_is_returned_only_where_no_beam_has_ended():
         ({"top_p": 0.0}, "top_p must be above 0"),
         ({"top_p": 1.1}, "top_p must be above 0"),
         ({"num_beams": 0}, "num_beams must be at least 1"),
-        ({"num_beams": 2, "top_k": 3}, "a beam search is no draw"),
+        ({"num_beams": 2, "top_k": 3}, "beam search does not sample"),
         ({"num_beams": 2, "max_length": 0}, "max_length must be at least 1"),
     ],
 )

@@ -205,13 +205,13 @@ def test_forged_training_states(tiny_run, capsys, monkeypatch, inject: Inject, n
 
 
 def test_a_damaged_vocabulary_within_a_checkpoint_is_named(checkpoint, tmp_path, inject: Inject):
-    from skipvae.text.codec import Sentences
+    from skipvae.text.codec import TextCodec
 
     content = torch.load(checkpoint, weights_only=True)
     content["skipvae"]["vocabulary"] = '{"version": "1.0", "model": {}}'
     torch.save(content, tmp_path / "bad.ckpt")
     with inject("vocabulary with wrong numbers"), pytest.raises(ValueError, match="vocabulary cannot be read"):
-        Sentences.of(VAE.load_from_checkpoint(tmp_path / "bad.ckpt"))
+        TextCodec.of(VAE.load_from_checkpoint(tmp_path / "bad.ckpt"))
 
 
 def test_the_bomb_works(tmp_path, monkeypatch):

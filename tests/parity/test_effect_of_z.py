@@ -36,10 +36,9 @@ def logits_of_lstm(num_layers: int, skip: bool) -> tuple[Tensor, Tensor]:
     decoder = LSTMDecoder(
         32, vocab_size=WORDS, embedding_dim=512, hidden_dim=1024, num_layers=num_layers, skip=skip
     ).eval()
-    decoder.never.zero_()
     inputs = torch.randint(4, WORDS, (8, 19))
     inputs[:, 0] = 2
-    one, other = (decoder.logits(inputs, torch.randn(8, 32)) for _ in range(2))
+    one, other = (decoder.output(decoder.hidden(inputs, z), z) for z in torch.randn(2, 8, 32))
     return one, other
 
 

@@ -69,7 +69,8 @@ def test_text(name: str) -> None:
         for network in ("decoder", "language_model"):
             decoder = he_lstm_decoder(arrays, f"{network}.")
             z = arrays[f"{which}.z"] if decoder.latent_dim else None
-            log_probs = decoder.logits(x[:, :-1], z).log_softmax(-1).gather(-1, x[:, 1:, None]).squeeze(-1)
+            logits = decoder.output(decoder.hidden(x[:, :-1], z), z)
+            log_probs = logits.log_softmax(-1).gather(-1, x[:, 1:, None]).squeeze(-1)
             arrays.check(f"{which}.{network}.token_log_prob", log_probs)
             arrays.check(f"{which}.{network}.log_prob", decoder.log_prob(x, z))
 

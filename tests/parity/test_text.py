@@ -28,11 +28,11 @@ def test_decoder(name: str) -> None:
     for which in SENTENCES:
         x, z = arrays[f"{which}.x"], arrays.get(f"{which}.z")
         inputs, targets = x[:, :-1], x[:, 1:, None]
-        log_probs = published.logits(inputs, z).log_softmax(-1)
+        log_probs = published.output(published.hidden(inputs, z), z).log_softmax(-1)
         arrays.check(f"{which}.all_log_probs", log_probs)
         arrays.check(f"{which}.token_log_prob", log_probs.gather(-1, targets).squeeze(-1))
         arrays.check(f"{which}.log_prob", published.log_prob(x, z))
-        log_probs = ours.logits(inputs, z).log_softmax(-1)
+        log_probs = (ours.output(ours.hidden(inputs, z), z) + ours.never).log_softmax(-1)
         derived = f"{which}.derived.{{}}_without_pad_and_start"
         arrays.check(derived.format("token_log_prob"), log_probs.gather(-1, targets).squeeze(-1))
         arrays.check(derived.format("log_prob"), ours.log_prob(x, z))

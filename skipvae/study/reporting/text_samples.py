@@ -9,7 +9,7 @@ from skipvae.models import VAE, GenerativeModel
 from skipvae.study.plan import Run, Study
 from skipvae.study.reporting.loaded_runs import LoadedRuns
 from skipvae.study.reporting.plots import cells, name_of
-from skipvae.text.codec import Sentences
+from skipvae.text.codec import TextCodec
 
 NUM_SENTENCES, MAX_LENGTH = 5, 40
 
@@ -38,7 +38,7 @@ def text_samples(study: Study, runs: Sequence[Run], loaded: LoadedRuns) -> str:
 
 
 def _lines_of(model: GenerativeModel, run: Run, loaded: LoadedRuns) -> list[str]:
-    sentences = Sentences.of(model)
+    sentences = TextCodec.of(model)
     if not isinstance(model, VAE):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
