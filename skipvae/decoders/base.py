@@ -1,4 +1,4 @@
-"""What every decoder offers: log p(x|z), and samples."""
+"""The interface of decoders: log p(x|z), and samples."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -39,11 +39,11 @@ class Decoder(Component, nn.Module, ABC):
         return None
 
     def num_predictions(self, x: Tensor) -> Tensor | None:
-        """How many tokens of each sentence are predicted, (B,), for perplexity; None where there are no tokens."""
+        """The number of predicted tokens of each sentence, (B,), for perplexity; None where there are no tokens."""
         return None
 
     def preview(self, z: Tensor) -> Tensor:
-        """What to show a person for z: the mean of p(x|z) where it has a closed form, else a sample."""
+        """One x to show for each z (B, K): the mean of p(x|z) where it has a closed form, else a sample."""
         return self.sample(z)
 
     @property

@@ -1,4 +1,4 @@
-"""The fully connected decoder for real values: a Gaussian likelihood in the place of the Bernoulli one."""
+"""The fully connected decoder for real values: a Gaussian likelihood instead of the Bernoulli one."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from skipvae.posteriors.diagonal_gaussian import LOG_2PI
 
 
 class GaussianMLPDecoder(MLPDecoder):
-    """x ~ N(mean(z), scale^2 I), where mean(z) comes from the layers of `MLPDecoder`, with or without skips.
+    """x ~ N(mean(z), scale^2 I), where mean(z) is the output of the layers of `MLPDecoder`, with or without skips.
 
     Args:
         latent_dim: size K of z.
@@ -21,7 +21,7 @@ class GaussianMLPDecoder(MLPDecoder):
         num_layers: number of hidden layers after the first linear map.
         skip: whether z reaches every layer.
         scale: the standard deviation of every value given z.
-        learn_scale: whether the scale is learnt, beginning with that one.
+        learn_scale: whether the scale is learnt, with this value at the start.
 
     Raises:
         ValueError: if latent_dim is 0, or the scale is not above 0.
@@ -51,7 +51,15 @@ class GaussianMLPDecoder(MLPDecoder):
         """Accepts any real x."""
 
     def log_prob(self, x: Tensor, z: Tensor | None) -> Tensor:
-        """log p(x|z) in nats, (B,), for x (B, C, H, W) and z (B, K); a density, so it may be above 0."""
+        """log p(x|z) = -1/2 |(x - mean) / scale|^2 - D (log scale + 1/2 log 2 pi) in nats, (B,), D = C H W.
+
+        Args:
+            x: (B, C, H, W).
+            z: (B, K).
+
+        Returns:
+            (B,); a log-density, so it may be above 0.
+        """
         check_image_shape(x, self.image_shape)
         assert z is not None
         error = ((x - self.preview(z)) * (-self.log_scale).exp()).flatten(1)
@@ -60,7 +68,7 @@ class GaussianMLPDecoder(MLPDecoder):
     def preview(self, z: Tensor) -> Tensor:
         """The mean of p(x|z), (B, C, H, W)."""
         mean = self.logits(None, z)
-        return mean.float() if mean.dtype in (torch.bfloat16, torch.float16) else mean  # a sum over x would suffer
+        return mean.float() if mean.dtype in (torch.bfloat16, torch.float16) else mean  # before sums over x
 
     def sample(self, z: Tensor | None, *, generator: torch.Generator | None = None, **options: object) -> Tensor:
         """x ~ p(x|z), (B, C, H, W)."""

@@ -50,7 +50,7 @@ class LSTMDecoder(Decoder):
         ValueError: if an argument is out of its range, or a language model is to have skips; in `log_prob`, if the
             tokens do not fit the vocabulary.
 
-    Source: Dieng et al. 2019 (arXiv:1807.04863), sections 3 and 4.2.
+    Source: Dieng et al. 2019 (arXiv:1807.04863), sections 3 and 4.
 
     Example:
         >>> decoder = LSTMDecoder(latent_dim=2, vocab_size=10, embedding_dim=4, hidden_dim=8, skip=True).eval()

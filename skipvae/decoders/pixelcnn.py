@@ -53,7 +53,7 @@ class GatedPixelCNNDecoder(PixelByPixelDecoder):
         ValueError: if a kernel size is even or larger than the image, a list has not one entry for each layer, there
             are fewer features than image channels, there is a skip without z, or the layer is unknown.
 
-    Source: Dieng et al. 2019 (arXiv:1807.04863), section 4.1; van den Oord et al. 2016 (arXiv:1606.05328).
+    Source: Dieng et al. 2019 (arXiv:1807.04863), section 4; van den Oord et al. 2016 (arXiv:1606.05328).
 
     Example:
         >>> decoder = GatedPixelCNNDecoder(latent_dim=2, image_shape=(1, 8, 8), channels=4, num_layers=2, skip=True)

@@ -1,4 +1,4 @@
-"""What every encoder offers: x -> q(z|x)."""
+"""The interface of encoders: x -> q(z|x)."""
 
 from abc import ABC, abstractmethod
 
@@ -9,10 +9,14 @@ from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class Encoder(Component, nn.Module, ABC):
-    """Amortised inference network. Attributes: `latent_dim`, the size K of z."""
+    """An inference network, x -> q(z|x).
+
+    Attributes:
+        latent_dim: the size K of z.
+    """
 
     latent_dim: int
 
     @abstractmethod
     def forward(self, x: Tensor) -> DiagonalGaussian:
-        """The posterior q(z|x), parameters (B, K)."""
+        """q(z|x), parameters (B, K), for x (B, ...)."""

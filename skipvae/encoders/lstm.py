@@ -1,4 +1,4 @@
-"""The paper's text encoder."""
+"""The paper's text encoder: an LSTM."""
 
 import torch
 from torch import Tensor, nn
@@ -11,25 +11,27 @@ from skipvae.text.tokens import check_tokens, check_vocab_size, lengths
 
 
 class LSTMEncoder(Encoder):
-    """Tokens -> embeddings -> LSTM -> mean and log-variance, linear in the hidden state after the last real token.
+    """(mean, logvar) = W h_n + b, for the last LSTM layer's state h_n after the EOS of the sentence.
 
-    Pads follow that token, so the LSTM may run over them: nothing that comes later is looked at, and no sentence
-    depends on how far its batch was padded. (A packed sequence would make every step wait for the lengths.)
+    The LSTM also runs over the padding after it, whose states are not used: no sentence depends on how far its batch
+    was padded. (A packed sequence would make every step wait for the lengths.)
 
     Args:
         latent_dim: size K of z.
-        vocab_size: number of words, the special symbols included.
-        embedding_dim: size of a word's embedding.
-        hidden_dim: units in each LSTM layer.
+        vocab_size: number V of token ids, special tokens included.
+        embedding_dim: size of an embedding.
+        hidden_dim: units H of each LSTM layer.
         num_layers: number of LSTM layers.
         recompute: see `skipvae.nn.lstm.LSTM`; less memory for more time.
         init_range: parameters start uniform in (-init_range, init_range).
-        embedding_range: the same for the embeddings, where it is another.
-        posterior_bias: whether the linear map to mean and log-variance has a bias. The encoder of He et al. (2019) has
-            none, init_range 0.01 and embedding_range 0.1.
+        embedding_range: the same for the embeddings; None for init_range.
+        posterior_bias: whether there is a bias b. The encoder of He et al. (2019) has none, init_range 0.01 and
+            embedding_range 0.1.
 
     Raises:
-        ValueError: in `forward`, if the tokens do not fit the vocabulary.
+        ValueError: if vocab_size is below 1; in `forward`, if the tokens do not fit the vocabulary.
+
+    Source: Dieng et al. 2019 (arXiv:1807.04863), section 4.
 
     Example:
         >>> encoder = LSTMEncoder(latent_dim=2, vocab_size=10, embedding_dim=4, hidden_dim=8)
@@ -58,7 +60,7 @@ class LSTMEncoder(Encoder):
         uniform(self, init_range, embedding_range)
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
-        """Maps tokens x (B, T) to q(z|x) with parameters (B, K)."""
+        """q(z|x), parameters (B, K), for token ids x (B, T)."""
         check_tokens(x, self.vocab_size)
         hidden, _ = self.lstm(self.embedding(x))  # (B, T, H)
         last = lengths(x).sub(1).clamp(min=0)

@@ -12,17 +12,21 @@ from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class MLPEncoder(Encoder):
-    """Image -> ReLU layers -> mean and log-variance (the authors' MLP variant: two layers of 1024).
+    """h(0) = x, h(l) = relu(W h(l-1) + b), l = 1..L; (mean, logvar) = W h(L) + b.
+
+    The authors' MLP has two layers of 1024 units.
 
     Args:
         latent_dim: size K of z.
         image_shape: (C, H, W).
         hidden_dim: units in each hidden layer.
-        num_layers: number of hidden layers.
+        num_layers: number L of hidden layers.
         init: `default`, PyTorch's as in the authors' code, or `he` (He et al. 2015).
 
     Raises:
         ValueError: if num_layers is negative, or there is no such initialisation.
+
+    Source: Dieng et al. 2019 (arXiv:1807.04863), the published code.
 
     Example:
         >>> import torch
@@ -52,6 +56,6 @@ class MLPEncoder(Encoder):
         initialize(self, init)
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
-        """Maps x (B, C, H, W) to q(z|x) with parameters (B, K)."""
+        """q(z|x), parameters (B, K), for x (B, C, H, W)."""
         check_image_shape(x, self.image_shape)
         return DiagonalGaussian.from_parameters(self.layers(x.flatten(1)))

@@ -1,4 +1,4 @@
-"""The paper's convolutional encoder."""
+"""The paper's convolutional encoder: a ResNet."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,11 +12,13 @@ from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 class ResidualBlock(nn.Module):
-    """relu(shortcut(x) + f(x)), f two 3 x 3 convolutions with batch norm (He et al. 2016, arXiv:1512.03385).
+    """relu(shortcut(x) + f(x)), f two 3 x 3 convolutions with batch norm.
 
     Args:
         in_channels: channels of x.
         out_channels: channels of the result; where they differ, the shortcut is a 1 x 1 convolution.
+
+    Source: He, Zhang, Ren & Sun 2016 (arXiv:1512.03385).
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -40,7 +42,7 @@ class ResNetEncoder(Encoder):
     """Residual blocks, each followed by a 2 x 2 convolution of stride 2, then linear to mean and log-variance.
 
     The authors' image encoder: three blocks of 64 channels, 28 -> 14 -> 7 -> 3. Batch norm makes the posterior of an
-    image depend on its batch in training; `VAE.infer` is free of it in any mode.
+    image depend on its batch in training; that of `VAE.infer` never does.
 
     Args:
         latent_dim: size K of z.
@@ -48,7 +50,9 @@ class ResNetEncoder(Encoder):
         channels: channels of each block.
 
     Raises:
-        ValueError: if there are no blocks, or so many that nothing is left of the image.
+        ValueError: if there are no blocks, or more than the image can be halved.
+
+    Source: Dieng et al. 2019 (arXiv:1807.04863), section 4.
 
     Example:
         >>> import torch
@@ -81,6 +85,6 @@ class ResNetEncoder(Encoder):
         he_normal(self)
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
-        """Maps x (B, C, H, W) to q(z|x) with parameters (B, K)."""
+        """q(z|x), parameters (B, K), for x (B, C, H, W)."""
         check_image_shape(x, self.image_shape)
         return DiagonalGaussian.from_parameters(self.output(self.blocks(x).flatten(1)))

@@ -1,4 +1,4 @@
-"""The image encoder of He et al. (2019)."""
+"""The image encoder of He et al. (2019): a ResNet of strided blocks."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -36,7 +36,7 @@ class StridedBlock(nn.Module):
 
 
 class StridedResNetEncoder(Encoder):
-    """Residual blocks of stride 2, one convolution over all that is left, then linear to mean and log-variance.
+    """Residual blocks of stride 2, a convolution over the whole remaining image, then linear to mean and log-variance.
 
     The published network has three blocks of 64 channels, 28 -> 14 -> 7 -> 4, 512 features and 752,448 parameters.
 
@@ -79,7 +79,7 @@ class StridedResNetEncoder(Encoder):
         xavier_uniform(self)
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
-        """Maps x (B, C, H, W) to q(z|x) with parameters (B, K)."""
+        """q(z|x), parameters (B, K), for x (B, C, H, W)."""
         check_image_shape(x, self.image_shape)
         features = F.elu(self.head_norm(self.head(self.blocks(x)))).flatten(1)
         return DiagonalGaussian.from_parameters(self.output(features))

@@ -1,4 +1,4 @@
-"""Is the latent variable used? Metrics of collapse, each a pure function and a `torchmetrics.Metric`."""
+"""Metrics of how much the latent variable is used, each a pure function and a `torchmetrics.Metric`."""
 
 from skipvae.metrics.active_units import ActiveUnits, active_units, posterior_mean_variances
 from skipvae.metrics.moments import DatasetMean, KLPerDimension, Moments, moments

@@ -1,4 +1,4 @@
-"""Active units: how many latent dimensions the posterior means use at all."""
+"""Active units: the number of latent dimensions whose posterior mean depends on x."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from skipvae.metrics.moments import RunningMoments, moments
 
 
 def posterior_mean_variances(mean: Tensor) -> Tensor:
-    """Var_x(E_q[z_u]): how much each posterior mean moves over the data.
+    """Var_x(E_q(z|x)[z_k]): the variance of each posterior mean over the data.
 
     Args:
         mean: (N, K) posterior means of a data set.
@@ -20,17 +20,17 @@ def posterior_mean_variances(mean: Tensor) -> Tensor:
 
 
 def active_units(mean: Tensor, threshold: float = 0.01) -> Tensor:
-    """Number of latent dimensions whose posterior mean varies by more than `threshold`.
-
-    Burda, Grosse & Salakhutdinov 2016, Importance Weighted Autoencoders (arXiv:1509.00519), section 5.1.2.
+    """The number of latent dimensions k with Var_x(E_q(z|x)[z_k]) > threshold.
 
     Args:
         mean: (N, K) posterior means of a data set.
-        threshold: smallest variance that counts. Burda et al. use 0.01, the authors of Skip-VAE 0.02: say
+        threshold: variance above which a dimension is active. Burda et al. use 0.01, the authors of Skip-VAE 0.02: say
             which when quoting a number.
 
     Returns:
         () int64, between 0 and K.
+
+    Source: Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519), section 5.1.2.
 
     Example:
         >>> import torch
@@ -44,7 +44,7 @@ class ActiveUnits(RunningMoments):
     """`active_units` of a data set that comes in batches, by running moments in float64.
 
     Args:
-        threshold: smallest variance that counts.
+        threshold: variance above which a dimension is active.
         kwargs: for `torchmetrics.Metric`.
 
     Raises:
@@ -79,7 +79,7 @@ class ActiveUnits(RunningMoments):
         return moments.variance * moments.num_examples / (moments.num_examples - 1)
 
     def update(self, mean: Tensor) -> None:
-        """Takes in a batch of posterior means (B, K).
+        """Adds a batch of posterior means (B, K).
 
         Raises:
             ValueError: if `mean` has another number of dimensions.

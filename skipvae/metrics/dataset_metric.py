@@ -1,4 +1,4 @@
-"""What the metrics share: a list of float64 rows, gathered whole from every process."""
+"""The base class of metrics: a list of float64 rows, gathered whole from every process."""
 
 from typing import Any
 
@@ -42,11 +42,11 @@ class DatasetMetric(Metric):
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
     def all_rows(self) -> Tensor:
-        """Every row seen, (n, ...); to be called by `compute`, where torchmetrics has gathered them.
+        """All rows, (n, ...); to be called by `compute`, where torchmetrics has gathered them.
 
         Raises:
-            ValueError: if there are none, or if a value is NaN or infinite. Looking only here keeps `update`
-                free of waiting for the device.
+            ValueError: if there are none, or if a value is NaN or infinite. It is checked here so that `update` does
+                not wait for the device.
         """
         name = type(self).__name__
         rows: Tensor = dim_zero_cat(self.rows) if len(self.rows) else torch.empty(0)

@@ -10,7 +10,7 @@ from skipvae.metrics.dataset_metric import DatasetMetric, as_float64
 
 
 class Moments(NamedTuple):
-    """Number of examples, (), and their mean and population variance, each of the shape of one example; float64."""
+    """The number of examples, (), and their mean and population variance, each of the shape of one example; float64."""
 
     num_examples: Tensor
     mean: Tensor
@@ -18,12 +18,12 @@ class Moments(NamedTuple):
 
     @property
     def standard_error(self) -> Tensor:
-        """Standard error of the mean, s / sqrt(n) with the unbiased s; NaN for a single example."""
+        """The standard error of the mean, sqrt(variance / (n - 1)); NaN for a single example."""
         return (self.variance / (self.num_examples - 1)).sqrt()
 
 
 def moments(x: Tensor) -> Moments:
-    """Mean and variance over the first dimension.
+    """The mean and variance over the first dimension.
 
     Args:
         x: (N, ...) values, one row per example.
@@ -48,8 +48,11 @@ def _row(x: Tensor) -> Tensor:
 def _merge(rows: Tensor) -> Tensor:
     """(P, 3, ...) -> (1, 3, ...): the rows of P parts become the row of their union.
 
-    Chan, Golub & LeVeque 1983, for any number of parts. Deviations are taken from means, never from zero: nothing
-    cancels, however far from zero the values are.
+        n = sum_p n_p,   mean = sum_p n_p mean_p / n,   squares = sum_p (squares_p + n_p (mean_p - mean)^2)
+
+    Deviations are from means, not from zero: nothing cancels, however far from zero the values are.
+
+    Source: Chan, Golub & LeVeque 1983, for any number of parts.
     """
     count, mean, squares = rows.unbind(1)  # (P, ...) each
     total = count.sum(0)
@@ -63,12 +66,12 @@ def _as_moments(row: Tensor) -> Moments:
 
 
 class RunningMoments(DatasetMetric):
-    """Moments of a data set that comes in batches of any size: one row of state, whatever has been seen."""
+    """Moments of a data set that comes in batches of any size, with one row of state."""
 
     _moments: Moments
 
     def moments(self) -> Moments:
-        """Number, mean and variance over all processes; each of them must ask, as for `compute`."""
+        """Number, mean and variance over all processes; all of them must call it, as for `compute`."""
         self.compute()  # kept by torchmetrics until the next update
         return self._moments
 
@@ -91,8 +94,8 @@ class DatasetMean(RunningMoments):
     """Mean over all examples of a data set, whatever the sizes of its batches; sums are in float64.
 
     Args:
-        empty_ok: whether `moments` of no examples are NaN instead of an error: a process may have none to offer, and
-            only merging says whether another has.
+        empty_ok: whether the moments of no examples are NaN instead of an error: a process may have none, and only
+            merging tells whether another has.
         kwargs: for `torchmetrics.Metric`.
 
     Example:
@@ -115,14 +118,14 @@ class DatasetMean(RunningMoments):
         return super()._summarise()
 
     def standard_error(self) -> Tensor:
-        """Standard error of the mean, of the shape of one example; NaN for a single example."""
+        """The standard error of the mean, of the shape of one example; NaN for a single example."""
         return self.moments().standard_error
 
     def update(self, values: Tensor) -> None:
-        """Takes in a batch of values (B, ...), one row per example.
+        """Adds a batch of values (B, ...), one row per example.
 
         Raises:
-            ValueError: if `values` is a scalar: a mean of batch means would weigh a short batch as a full one.
+            ValueError: if `values` is a scalar: a mean of batch means would weigh short batches like full ones.
         """
         if not values.ndim:
             raise ValueError(f"{type(self).__name__} takes one value per example, shape (B, ...), not their mean")
@@ -134,7 +137,7 @@ class DatasetMean(RunningMoments):
 
 
 class KLPerDimension(DatasetMean):
-    """Mean over a data set of KL(q(z_u|x) || p(z_u)) for each latent dimension u, nats.
+    """The mean over a data set of KL(q(z_k|x) || p(z_k)) for each latent dimension k, nats, (K,).
 
     Example:
         >>> metric = KLPerDimension()
@@ -145,7 +148,7 @@ class KLPerDimension(DatasetMean):
     """
 
     def update(self, kl: Tensor) -> None:
-        """Takes in the KL of a batch (B, K).
+        """Adds the KL of a batch (B, K).
 
         Raises:
             ValueError: if `kl` has another number of dimensions.

@@ -1,7 +1,7 @@
 """Mutual information between the data and the latent variables, and the aggregated posterior behind it.
 
-The aggregated posterior of N examples is the mixture q(z) = 1/N sum_n q(z|x_n). Hoffman & Johnson 2016, *ELBO
-surgery*, split the average KL of the ELBO with it:
+The aggregated posterior of N examples is the mixture q(z) = 1/N sum_n q(z|x_n). It splits the average KL of the ELBO
+(Hoffman & Johnson 2016, *ELBO surgery*):
 
     1/N sum_n KL(q(z|x_n) || p(z))  =  I_q(x; z)  +  KL(q(z) || p(z))
 """
@@ -19,25 +19,27 @@ from skipvae.metrics.moments import moments
 from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
 
 MAX_EXAMPLES = 10_000
-"""A seeded subset of this size stands for a larger split: the number of pairs grows with the square."""
+"""The size of the seeded subset that is used of a larger split: the number of pairs grows with its square."""
 
 
 class MutualInformationEstimate(NamedTuple):
-    """Everything that one pass over the N^2 pairs gives, in nats; () float64 tensors.
-
-    `mi` equals `kl - aggregated_kl`. Nothing above `ceiling`, ln N, can be seen: near it, read `mi` as "at least" and
-    evaluate on more examples. `kl` is the mean over these N examples.
-    """
+    """The results of one pass over the N^2 pairs, in nats; () float64 tensors."""
 
     mi: Tensor
+    """I_q(x; z) = kl - aggregated_kl."""
     stderr: Tensor
+    """Standard error of `mi`."""
     kl: Tensor
+    """The mean of KL(q(z|x_n) || p(z)) over the N examples."""
     aggregated_kl: Tensor
+    """KL(q(z) || p(z))."""
     ceiling: float
+    """ln N, the largest possible estimate: near it, read `mi` as a lower bound and use more examples."""
     num_examples: int
+    """N."""
 
     def bounded(self) -> "MutualInformationEstimate":
-        """The same within what is known of the truth, 0 <= I(x; z) <= min(KL, ln N): never further from it."""
+        """The estimate clamped to 0 <= I(x; z) <= min(KL, ln N), which hold for the true value."""
         mi = self.mi.clamp(min=0).minimum(self.kl.clamp(max=self.ceiling))
         return self._replace(mi=mi, aggregated_kl=self.kl - mi)
 
@@ -96,7 +98,7 @@ def log_aggregated_posterior(
 
 @contextmanager
 def _full_precision(device_type: str) -> Iterator[None]:
-    """Float32 products in true float32, whatever autocast, TF32 or bf16 settings would make of them."""
+    """A context in which products of float32 are computed in float32, whatever autocast, TF32 or bf16 settings say."""
     backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     try:
@@ -112,7 +114,7 @@ def _full_precision(device_type: str) -> Iterator[None]:
 def mutual_information(
     mean: Tensor, logvar: Tensor, z: Tensor, *, fast: bool = False, block_size: int = 1024
 ) -> MutualInformationEstimate:
-    """I_q(x; z) by the combination of two unbiased estimates that has the smallest variance.
+    """I_q(x; z), by the combination of two unbiased estimates with the smallest variance.
 
     With one sample z_n of each posterior, q(z) the mixture of all N and p(z) = N(0, I), both
 
@@ -133,8 +135,7 @@ def mutual_information(
         block_size: see `log_aggregated_posterior`.
 
     Returns:
-        The mutual information with its standard error over the examples (NaN for a single one), and the terms
-        that it is made of.
+        The mutual information with its standard error over the examples (NaN for a single one), and its terms.
 
     Raises:
         ValueError: if the shapes are not all the same (N, K) with N >= 1, or if the estimate is not finite.
@@ -151,9 +152,9 @@ def mutual_information(
     mean, logvar, z = as_float64(mean), as_float64(logvar), as_float64(z)
     kl = DiagonalGaussian(mean, logvar).kl().sum(1)  # (N,)
     log_q = log_aggregated_posterior(mean, logvar, z, fast=fast, block_size=block_size)
-    by_kl = kl - (log_q - standard_normal_log_prob(z))  # A_n
-    by_density = DiagonalGaussian(mean, logvar).log_prob(z) - log_q  # B_n
-    information = moments(_combined(by_kl, by_density - by_kl))
+    a = kl - (log_q - standard_normal_log_prob(z))  # A_n, (N,)
+    b = DiagonalGaussian(mean, logvar).log_prob(z) - log_q  # B_n, (N,)
+    information = moments(_with_control_variate(a, b - a))
     if not information.mean.isfinite():
         raise ValueError("no finite estimate: mean, logvar and z must be finite, and z drawn from q(z|x)")
     return MutualInformationEstimate(
@@ -166,22 +167,22 @@ def mutual_information(
     )
 
 
-def _combined(values: Tensor, control: Tensor) -> Tensor:
-    """values + c control, (N,), with the c in [0, 1] of the smallest variance."""
+def _with_control_variate(values: Tensor, control: Tensor) -> Tensor:
+    """values + c control, (N,), with c = -cov(values, control) / var(control), clamped to [0, 1]."""
     centered = control - control.mean()
     variance = centered.square().sum()
-    coefficient = -(centered @ values) / variance if variance > 0 else torch.zeros_like(variance)
-    return values + coefficient.clamp(0, 1) * control
+    c = -(centered @ values) / variance if variance > 0 else torch.zeros_like(variance)
+    return values + c.clamp(0, 1) * control
 
 
 class MutualInformation(DatasetMetric):
     """`mutual_information` of a data set that comes in batches, by a seeded subset if it is large.
 
-    Keeps 3 K float64 numbers for each of at most `2 * max_examples` examples.
+    Its state is 3 K float64 values for each of at most `2 * max_examples` examples.
 
     Args:
-        max_examples: examples to use at most; None uses all. Which ones depends on what is given for each of them,
-            neither on the order of the batches nor on the number of processes.
+        max_examples: largest number of examples to use; None uses all. The choice depends on the values of each example
+            alone, neither on the order of the batches nor on the number of processes.
         fast: see `log_aggregated_posterior`.
         block_size: see `log_aggregated_posterior`.
         kwargs: for `torchmetrics.Metric`.
@@ -212,12 +213,12 @@ class MutualInformation(DatasetMetric):
         self.block_size = block_size
 
     def estimate(self) -> MutualInformationEstimate:
-        """Everything that one computation gives, over all processes; every process must ask for it."""
+        """The estimate with all its terms, over all processes; all of them must call it, as for `compute`."""
         self.compute()  # kept by torchmetrics until the next update
         return self._estimate
 
     def update(self, mean: Tensor, logvar: Tensor, z: Tensor) -> None:
-        """Takes in the posteriors of a batch and one sample of each, (B, K) all three.
+        """Adds the posteriors of a batch and one sample z of each, all (B, K).
 
         Raises:
             ValueError: if they have another shape.
@@ -241,15 +242,15 @@ class MutualInformation(DatasetMetric):
 
 
 def _subset(rows: Tensor, size: int) -> Tensor:
-    """The rows (N, 3, K) with the smallest hashes, `size` of them at most, in the order of the hashes.
+    """The `size` rows of (N, 3, K) with the smallest hashes, in the order of the hashes.
 
-    So the subset of a union is the subset of the union of subsets, whichever process or batch a row came in.
+    So the subset of a union is the subset of the union of subsets, whatever process or batch a row comes from.
     """
     return rows[_hashes(rows.flatten(1)).argsort(stable=True)[:size]]
 
 
 def _hashes(values: Tensor) -> Tensor:
-    """A pseudo-random number for each row of float64 values (N, M), by their bits alone: int64 (N,)."""
+    """A hash of the bits of each row of float64 values (N, M): int64 (N,)."""
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (values.shape[1],), generator=generator).to(values.device)
     words = (values.contiguous().view(torch.int64) * factors).sum(1)  # wraps around
@@ -259,9 +260,9 @@ def _hashes(values: Tensor) -> Tensor:
 
 
 class AggregatedPosteriorKL(MutualInformation):
-    """KL(q(z) || p(z)), by the computation of `MutualInformation`, whose `estimate().aggregated_kl` it is.
+    """KL(q(z) || p(z)), the `estimate().aggregated_kl` of `MutualInformation`, as a metric of its own.
 
-    For those who want this number alone; who wants both asks one `MutualInformation` for its `estimate`.
+    To have both, use the `estimate` of one `MutualInformation`.
     """
 
     higher_is_better = False

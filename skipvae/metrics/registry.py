@@ -1,4 +1,4 @@
-"""Every metric that is reported: key, title, meaning, digits, direction and unit, for tables of a run and a study."""
+"""The registry of reported metrics: key, title, meaning, digits, direction, unit; for tables of a run and of a study."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,14 +10,14 @@ class Metric(NamedTuple):
 
     Attributes:
         key: in the results of an evaluation and in metrics.json; its standard error is `KEY_stderr`.
-        title: column of a study's tables; "" for none.
+        title: column of a study's tables; "" for no column.
         unit: "nats" for nats per example; "" for counts, fractions and the like.
-        meaning: for the table of one run; other results may be named in braces, such as `{mi_ceiling:.2f}`. "" keeps it
-            out of that table.
-        digits: after the decimal point, in a study's tables; more where the spread would else be lost.
-        better: +1 if larger is better, -1 if smaller is, 0 if neither can be said.
+        meaning: description in the table of one run, which may contain other results in braces, such as
+            `{mi_ceiling:.2f}`; "" for no line there.
+        digits: after the decimal point, in a study's tables; more where the standard deviation needs them.
+        better: +1 if larger is better, -1 if smaller is, 0 if neither.
         of_labels: whether it is about the labels of the data; these have a table of their own in studies.
-        unless_zero: whether a zero goes without saying.
+        unless_zero: whether it is left out where it is zero.
         without_z: meaning for a model without latent variables, where it differs.
     """
 
@@ -147,11 +147,11 @@ class _Known(dict[str, Any]):
 
 
 def meanings(results: Mapping[str, Any], **more: Any) -> Iterator[tuple[str, str]]:
-    """Key and meaning of each metric that the results of an evaluation hold and that has something to say.
+    """The key and meaning of each metric in the results of an evaluation, for the table of one run.
 
     Args:
         results: of an evaluation.
-        **more: what else meanings name, such as `num_importance_samples`.
+        **more: further values that meanings contain, such as `num_importance_samples`.
 
     Example:
         >>> list(meanings({"elbo": -80.0, "diverged": 0}))

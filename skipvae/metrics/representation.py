@@ -1,10 +1,10 @@
-"""Do the latent variables mean something? Labels that a frozen model never saw, predicted from its posterior means.
+"""Scores of the representation: labels that the model was not trained on, predicted from its posterior means.
 
-Classifiers are fitted on examples of the training split and scored on the test split; k-means clusters stay within
-test. The means are taken as they are, not standardised: a linear probe that is regularised sees little of a dimension
-that hardly moves. Nearest neighbours and clusters know no scale, so of a collapsed model they see what the noise of the
-posterior hides from the decoder: read them beside the active units. For text, the same linear probe of the words
-themselves, without order, stands beside them.
+Classifiers are fitted on examples of the training split and scored on the test split; k-means clusters are of the test
+split. The means are not standardised: a regularised linear probe uses little of a dimension that hardly varies. Nearest
+neighbours and clusters depend on no scale, so in a collapsed model they use differences that the noise of the posterior
+hides from the decoder: read them together with the active units. For text, the same linear probe of word counts is a
+reference.
 """
 
 import math
@@ -22,7 +22,7 @@ NEIGHBOURS = 10
 MIN_OF_A_CLUSTER = 5
 MAX_EXAMPLES = 10_000
 MAX_WORDS = 512
-"""Of an example; the bag of words does without those beyond."""
+"""Of an example; the bag of words ignores further ones."""
 
 Array = np.ndarray[Any, Any]
 
@@ -36,14 +36,14 @@ class Labelled(NamedTuple):
 
 
 def representation_scores(training: Labelled, test: Labelled) -> dict[str, float | int]:
-    """Accuracy on test of classifiers fitted on training, and agreement of labels and clusters within test.
+    """The test accuracy of classifiers fitted on training examples, and the agreement of test labels and clusters.
 
     The scores do not depend on the order of the examples. Of each split, a seeded subset of at most 10,000 labelled
     examples is used. A label of the test split that the training examples lack counts as an error.
 
     Args:
-        training: what the classifiers are fitted on; may be empty.
-        test: what they are scored on.
+        training: the examples that the classifiers are fitted on; may be empty.
+        test: the examples that they are scored on.
 
     Returns:
         Accuracies between 0 and 1 with their standard errors, if the training examples have two labels or more:
@@ -70,7 +70,7 @@ def representation_scores(training: Labelled, test: Labelled) -> dict[str, float
 
 
 class _Arrays(NamedTuple):
-    """The labelled examples of a split, at most 10,000, in an order of their own: processes gather them in another."""
+    """The labelled examples of a split, at most 10,000, in an order that does not depend on that of the processes."""
 
     mean: Array
     label: Array
@@ -86,7 +86,7 @@ class _Arrays(NamedTuple):
 
 
 def _accuracies(fitted_on: _Arrays, scored_on: _Arrays) -> dict[str, float]:
-    # Here, since they take longer to import than most commands have use for.
+    # Imported here: it takes longer than most commands run.
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -110,7 +110,7 @@ def _accuracies(fitted_on: _Arrays, scored_on: _Arrays) -> dict[str, float]:
 
 
 def _counts(tokens: Array, num_words: int) -> Any:
-    """How often each word stands in each example, a sparse (N, V); special symbols that all examples have count 0."""
+    """The number of occurrences of each word in each example, sparse (N, V); 0 for padding, BOS and EOS."""
     from scipy.sparse import csr_matrix
 
     rows, columns = np.nonzero((tokens != PAD) & (tokens != BOS) & (tokens != EOS))
@@ -155,7 +155,7 @@ class Representation(DatasetMetric):
         self.add_state("tokens", default=[], dist_reduce_fx="cat")
 
     def update(self, mean: Tensor, label: Tensor, tokens: Tensor | None = None, training: bool = False) -> None:
-        """Takes in the labelled examples of a batch.
+        """Adds the labelled examples of a batch.
 
         Args:
             mean: posterior means (B, K).

@@ -1,1 +1,1 @@
-"""Layers that networks share, and what training and evaluation do to them."""
+"""Layers that networks share, their initialization, and checks of their inputs."""

@@ -1,4 +1,4 @@
-"""Evaluation mode for the time of a call: no dropout, no statistics of the batch, and training never notices."""
+"""Evaluation mode during a call, without dropout and batch statistics; afterwards the mode is what it was before."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode of a module and of all its parts; afterwards each has the mode that it had before.
+    """A context with a module and all its parts in evaluation mode; afterwards each has the mode of before.
 
     Example:
         >>> dropout = nn.Dropout()

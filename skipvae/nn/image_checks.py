@@ -1,4 +1,4 @@
-"""Checks of what the data hands to the model."""
+"""Checks of the shapes of images."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def check_image_shape(x: Tensor, image_shape: Sequence[int]) -> None:
 
 
 def image_size(image_shape: Sequence[int] | None) -> tuple[int, int, int]:
-    """(C, H, W) as given, or a ValueError that says what is wrong with it."""
+    """(C, H, W), or a ValueError if image_shape is not the shape of an image."""
     if image_shape is None or len(image_shape) != 3 or min(image_shape) < 1:
         shown = (
             "None: does this data set hold images? Its data module must have an attribute image_shape"

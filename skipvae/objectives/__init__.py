@@ -1,1 +1,1 @@
-"""The bounds that are maximised, and their terms."""
+"""Objectives: the ELBO and its terms, the training loss, and the importance-weighted log-likelihood."""

@@ -11,44 +11,54 @@ from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian, standard_norm
 
 
 class Elbo(NamedTuple):
-    """The terms of the bound for each example, in nats; minus the distortion, and the rate by dimension."""
+    """The terms of the ELBO of each example: minus the distortion, and the rate of each dimension."""
 
     reconstruction: Tensor
-    """E_q[log p(x|z)] by one sample, (B,)."""
+    """E_q[log p(x|z)] by one sample of z, nats, (B,)."""
     kl_per_dim: Tensor
-    """KL(q(z_k|x) || p(z_k)), (B, K)."""
+    """KL(q(z_k|x) || p(z_k)), nats, (B, K)."""
 
     @property
     def kl(self) -> Tensor:
-        """KL(q(z|x) || p(z)), (B,)."""
+        """KL(q(z|x) || p(z)), nats, (B,)."""
         return self.kl_per_dim.sum(-1)
 
     @property
     def elbo(self) -> Tensor:
-        """E_q[log p(x|z)] - KL(q(z|x) || p(z)), (B,), whatever weight training gives to the KL."""
+        """E_q[log p(x|z)] - KL(q(z|x) || p(z)), nats, (B,), whatever weight training gives to the KL."""
         return self.reconstruction - self.kl
 
 
 def elbo(decoder: Decoder, x: Tensor, posterior: DiagonalGaussian, noise: Tensor | None = None) -> Elbo:
-    """ELBO(x) = E_q[log p(x|z)] - KL(q(z|x) || p(z)) (Kingma & Welling 2014, eq. 3).
+    """ELBO(x) = E_q[log p(x|z)] - KL(q(z|x) || p(z)), by one sample of z for each example.
 
     Args:
-        decoder: log p(x|z).
+        decoder: p(x|z).
         x: (B, ...).
         posterior: q(z|x), parameters (B, K).
-        noise: (B, K) standard normal numbers for the one sample of z; drawn here when not given.
+        noise: standard normal, (B, K), for the sample of z; drawn here when not given.
+
+    Returns:
+        The terms of each example.
+
+    Source: Kingma & Welling 2014 (arXiv:1312.6114), eq. 3.
     """
     return Elbo(decoder(x, posterior.rsample(noise)), posterior.kl())
 
 
 def training_loss(terms: Elbo, beta: float | Tensor = 1.0, free_bits: float = 0.0) -> Tensor:
-    """Minus the batch mean of the ELBO, with a weighted KL and, if asked for, free bits; a scalar in nats per example.
+    """beta sum_k max(free_bits, mean KL_k) - mean log p(x|z): minus the batch mean of the ELBO, with a weighted KL.
 
     Args:
         terms: the ELBO of each example.
         beta: weight of the KL.
-        free_bits: nats that each latent dimension may spend, on the average of the batch, before its KL costs
-            anything (Kingma et al. 2016, eq. 15); 0 switches it off.
+        free_bits: nats that each latent dimension may use, on average over the batch, before its KL has a cost; 0
+            switches it off.
+
+    Returns:
+        (), nats per example.
+
+    Source: Kingma et al. 2016 (arXiv:1606.04934), eq. 15, for free bits.
     """
     rate = terms.kl_per_dim.mean(0)  # (K,)
     if free_bits > 0:
@@ -61,17 +71,21 @@ def importance_weighted_log_likelihood(
 ) -> Tensor:
     """log 1/S sum_s p(x|z_s) p(z_s) / q(z_s|x), z_s ~ q(z|x): a lower bound of log p(x) that rises with S.
 
-    Source: Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519), eq. 8.
-
     Args:
-        decoder: log p(x|z).
+        decoder: p(x|z).
         x: (B, ...).
         posterior: q(z|x), parameters (B, K).
         num_samples: S.
-        chunk_size: about how many rows (example times sample) the decoder sees at once, which bounds the memory.
+        chunk_size: approximate number of pairs of example and sample that the decoder computes at once, which bounds
+            the memory.
 
     Returns:
-        (B,) float64.
+        (B,) nats, float64.
+
+    Raises:
+        ValueError: if num_samples is below 1.
+
+    Source: Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519), eq. 8.
     """
     if num_samples < 1:
         raise ValueError(f"the importance-weighted bound needs at least one sample, not {num_samples}")

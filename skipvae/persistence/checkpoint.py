@@ -104,7 +104,15 @@ def no_larger_than(weights: dict[str, Tensor], path: object) -> Iterator[None]:
 
 
 def check_like(saved: Any, own: Any, where: str) -> None:
-    """Raises a ValueError unless `saved` has all entries of `own`, of the same types.
+    """Raises a ValueError unless `saved` can take the place of `own`, part by part.
+
+    A dictionary must have the keys of `own`, a list or tuple its type and length, any other value its type, where an
+    int may stand for a float. Where `own` is None anything fits, and so do further keys.
+
+    Args:
+        saved: of a checkpoint.
+        own: of the run.
+        where: name of the value in the message.
 
     Example:
         >>> check_like({"step": 3, "more": 1}, {"step": 0}, "progress")
@@ -114,18 +122,27 @@ def check_like(saved: Any, own: Any, where: str) -> None:
     """
     if isinstance(own, dict):
         fits = isinstance(saved, dict) and own.keys() <= saved.keys()
-        parts = [(saved[key], value, f"{where}.{key}") for key, value in own.items()] if fits else []
     elif isinstance(own, (list, tuple)):
         fits = isinstance(saved, type(own)) and len(saved) == len(own)
-        parts = [(*pair, where) for pair in zip(saved, own, strict=True)] if fits else []
     else:
-        number = isinstance(own, (int, float)) and not isinstance(own, bool)
-        kind = (int, float) if number else type(own)
-        fits, parts = own is None or (isinstance(saved, kind) and isinstance(saved, bool) == isinstance(own, bool)), []
+        fits = own is None or _same_kind(saved, own)
     if not fits:
         raise ValueError(f"the checkpoint is damaged or of another version: its {where} is {str(saved)[:50]!r}")
-    for part in parts:
-        check_like(*part)
+    if isinstance(own, dict):
+        for key, value in own.items():
+            check_like(saved[key], value, f"{where}.{key}")
+    elif isinstance(own, (list, tuple)):
+        for saved_value, value in zip(saved, own, strict=True):
+            check_like(saved_value, value, where)
+
+
+def _same_kind(saved: Any, own: Any) -> bool:
+    """Whether both are bool, both a number, or `saved` is of the type of `own`; for Python a bool is a number, too."""
+    if isinstance(saved, bool) or isinstance(own, bool):
+        return isinstance(saved, bool) and isinstance(own, bool)
+    if isinstance(own, (int, float)):
+        return isinstance(saved, (int, float))
+    return isinstance(saved, type(own))
 
 
 def check_optimizer(saved: Any, own: Optimizer) -> None:

@@ -73,7 +73,7 @@ def test_initialisation_is_pytorchs_or_he(network):
         assert 0.99 / 300**0.5 < layer.weight.abs().max() <= 1 / 300**0.5
     for layer in layers[1]:  # the variance of n normal numbers has the relative standard error sqrt(2 / n)
         assert abs(layer.weight.var() * 300 / 2 - 1) < 5 * (2 / layer.weight.numel()) ** 0.5
-    with pytest.raises(ValueError, match="choose default"):
+    with pytest.raises(ValueError, match="choose from default, he"):
         network(5, init="xavier")
 
 
