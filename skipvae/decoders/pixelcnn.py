@@ -87,7 +87,7 @@ class GatedPixelCNNDecoder(PixelByPixelDecoder):
             raise ValueError(f"channels must be at least the {image_channels} channels of the image, not {min(widths)}")
         if layer != "shifted_once" and image_channels > 1:
             raise ValueError(
-                f"layer={layer} is of images of one channel, not {image_channels}: take layer=shifted_once"
+                f"layer={layer} takes images of one channel, not {image_channels}: take layer=shifted_once"
             )
 
         layers = list[GatedLayer]()

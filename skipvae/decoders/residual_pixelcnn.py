@@ -27,8 +27,8 @@ class ResidualPixelCNNDecoder(PixelByPixelDecoder):
         latent_dim: size K of z, or 0 for a model without z.
         image_shape: (1, H, W).
         channels: features of each block, even.
-        kernel_sizes: of each block, odd.
-        latent_maps: images that z becomes wherever it enters.
+        kernel_sizes: k of the first convolution and of each further block, odd; N in all.
+        latent_maps: number of latent maps at each place where z enters.
         skip: whether z reaches every block.
 
     Raises:
@@ -58,10 +58,10 @@ class ResidualPixelCNNDecoder(PixelByPixelDecoder):
         if len(kernel_sizes) < 3:
             raise ValueError(f"kernel_sizes has {len(kernel_sizes)} entries: give at least three, one for each block")
         if channels < 2 or channels % 2:
-            raise ValueError(f"channels is {channels}: give an even number, of which the blocks take half")
+            raise ValueError(f"channels is {channels}: give an even number, since the blocks have half as many inside")
         if self.image_shape[0] != 1:
             raise ValueError(
-                f"this decoder is of images of one channel, not {self.image_shape[0]}: take GatedPixelCNNDecoder"
+                f"this decoder takes images of one channel, not {self.image_shape[0]}: take GatedPixelCNNDecoder"
             )
         self.first = MaskedConv2d(1, channels, kernel_sizes[0], num_maps=self.latent_maps, mask_type="A")
         self.first_norm = nn.BatchNorm2d(channels)
@@ -77,11 +77,11 @@ class ResidualPixelCNNDecoder(PixelByPixelDecoder):
     def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
         """The log-odds of each pixel given those before it, (B, 1, H, W)."""
         first_maps, *maps, output_maps = self.latent_maps_of(z)
-        outputs = [F.elu(self.first_norm(self.first(with_maps(x, first_maps))))]  # y_1, y_2, ...
-        u = outputs[0]
-        for n, (block, block_maps) in enumerate(zip(self.blocks, maps, strict=True), start=2):
-            outputs.append(block(u, block_maps))
-            u = outputs[-1] if n == 2 else outputs[-1] + self.connections[n - 3](outputs[-3])
+        y = [F.elu(self.first_norm(self.first(with_maps(x, first_maps))))]  # y_1, y_2, ...
+        u = y[0]
+        for n, (block, maps_n) in enumerate(zip(self.blocks, maps, strict=True), start=2):
+            y.append(block(u, maps_n))
+            u = y[-1] if n == 2 else y[-1] + self.connections[n - 3](y[-3])
         return self.output(with_maps(F.elu(self.head_norm(self.head(u))), output_maps))  # type: ignore[no-any-return]
 
     def draw(self, maps: list[Tensor | None], noise: Tensor) -> Tensor:

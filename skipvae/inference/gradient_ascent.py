@@ -89,12 +89,12 @@ class GradientAscent(Inference):
 
     def __init__(
         self,
-        num_steps: int,
-        learning_rate: float,
-        momentum: float,
-        max_grad_norm: float,
-        rule: RuleName,
-        anneal_validation: bool,
+        num_steps: int = 20,
+        learning_rate: float = 1.0,
+        momentum: float = 0.5,
+        max_grad_norm: float = 5.0,
+        rule: RuleName = "natural",
+        anneal_validation: bool = False,
     ) -> None:
         super().__init__()
         if num_steps < 1:

@@ -6,7 +6,7 @@ from torch import Tensor
 from skipvae.decoders.base import Decoder
 from skipvae.encoders.base import Encoder
 from skipvae.inference.amortized import Inferred
-from skipvae.inference.gradient_ascent import GradientAscent, RuleName
+from skipvae.inference.gradient_ascent import GradientAscent
 from skipvae.inference.likelihood_gradient import LogLikelihood
 from skipvae.nn.inference_mode import outside_inference_mode, without_inference_flag
 from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
@@ -15,33 +15,18 @@ from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 class SVI(GradientAscent):
     """Stochastic variational inference: every example starts at the prior, there is no encoder.
 
-    Args:
-        num_steps: steps of gradient ascent.
-        learning_rate: of the steps.
-        momentum: of the steps, at least 0 and below 1.
-        max_grad_norm: the norm at which gradients are clipped, in the way of the rule.
-        rule: "natural", ours, or "published"; see `skipvae.inference.rules`.
-        anneal_validation: whether validations during training use the annealed weight of the KL in the steps, as the
-            published code does.
+    Its arguments are those of `GradientAscent`.
 
-    Raises:
-        ValueError: if a setting is out of range.
+    Source: Hoffman, Blei, Wang & Paisley 2013 (arXiv:1206.7051).
 
-    Source: Hoffman et al. 2013 (arXiv:1206.7051).
+    Example:
+        >>> from skipvae import VAE
+        >>> from skipvae.decoders import MLPDecoder
+        >>> VAE(None, MLPDecoder(2, hidden_dim=8), SVI(num_steps=3)).infer(torch.zeros(5, 1, 28, 28)).mean.shape
+        torch.Size([5, 2])
     """
 
     uses_encoder = False
-
-    def __init__(
-        self,
-        num_steps: int = 20,
-        learning_rate: float = 1.0,
-        momentum: float = 0.5,
-        max_grad_norm: float = 5.0,
-        rule: RuleName = "natural",
-        anneal_validation: bool = False,
-    ) -> None:
-        super().__init__(num_steps, learning_rate, momentum, max_grad_norm, rule, anneal_validation)
 
     def forward(self, encoder: Encoder | None, decoder: Decoder, x: Tensor, beta: float = 1.0) -> Inferred:
         """The posterior after the steps from N(0, I); a constant, so that only the decoder is trained."""

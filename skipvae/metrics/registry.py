@@ -1,4 +1,4 @@
-"""The registry of reported metrics: key, title, meaning, digits, direction, unit; for tables of a run and of a study."""
+"""The registry of metrics: key, title, meaning, digits, direction and unit, for tables of a run and of a study."""
 
 import math
 from collections.abc import Iterator, Mapping

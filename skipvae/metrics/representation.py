@@ -19,7 +19,7 @@ from skipvae.metrics.dataset_metric import DatasetMetric, as_float64
 from skipvae.text.tokens import BOS, EOS, PAD
 
 NEIGHBOURS = 10
-MIN_OF_A_CLUSTER = 5
+MIN_CLUSTER_SIZE = 5
 MAX_EXAMPLES = 10_000
 MAX_WORDS = 512
 """Of an example; the bag of words ignores further ones."""
@@ -124,7 +124,7 @@ def _clusters(examples: _Arrays) -> dict[str, float]:
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     values, counts = np.unique(examples.label, return_counts=True)
-    frequent = values[counts >= MIN_OF_A_CLUSTER]
+    frequent = values[counts >= MIN_CLUSTER_SIZE]
     if len(frequent) < 2:
         return {}
     chosen = np.isin(examples.label, frequent)

@@ -75,7 +75,7 @@ class GatedLayer(nn.Module):
             mask_type="A" if published else mask_type,
             zero_first_row=published,
         )
-        # With a bias only where column 0 of `horizontal` is zero: elsewhere `horizontal` has one.
+        # Ours has no zeros in column 0: the bias of `horizontal` is everywhere, and a second one would be redundant.
         self.down = nn.Conv2d(2 * out_channels, 2 * out_channels, 1, bias=published)
         reach = kernel_size // 2 + first  # mask A takes the own column away
         self.horizontal = HorizontalConv2d(

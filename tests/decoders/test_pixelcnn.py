@@ -26,7 +26,7 @@ PUBLISHED = {
     for name, arguments in VARIANTS.items()
     if name in names
 }
-"""The layers of published code, which are of images of one channel."""
+"""The layers of published code, which take images of one channel."""
 ALL = VARIANTS | PUBLISHED
 
 
