@@ -1,0 +1,90 @@
+"""The contract of likelihoods: the parameters that a decoder computes, and x, to log p(x)."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from skipvae.persistence.spec import Component
+
+LEVELS = 256
+"""Values of a byte: x is one of 0, 1/255, ..., 1."""
+
+
+class Likelihood(Component, nn.Module, ABC):
+    """p(x | parameters), independent for each pixel of an image or each column of a table.
+
+    x is (B, C, ...): images (B, C, H, W), and tables (B, D) as (B, 1, D). The parameters of all channels of a pixel are
+    (B, P, ...) with P = `num_parameters(C)`, as a convolution with P output channels gives them.
+
+    Class attributes:
+        density: whether log p(x) is a log-density, which may be above 0, and not the log of a probability.
+    """
+
+    density: ClassVar[bool]
+
+    @abstractmethod
+    def num_parameters(self, channels: int) -> int:
+        """P, the number of parameters of a pixel with this many channels."""
+
+    @abstractmethod
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """log p(x | parameters) in nats, (B,), summed over pixels and channels, in float32 or wider.
+
+        Args:
+            parameters: (B, P, ...).
+            x: (B, C, ...).
+        """
+
+    @abstractmethod
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """x ~ p(x | parameters), (B, C, ...)."""
+
+    @abstractmethod
+    def mean(self, parameters: Tensor) -> Tensor:
+        """The mean of x, (B, C, ...)."""
+
+    @abstractmethod
+    def check(self, x: Tensor) -> None:
+        """Accepts data that this is a likelihood of.
+
+        Raises:
+            ValueError: for other data, with the likelihood to use instead.
+        """
+
+
+def wide(parameters: Tensor) -> Tensor:
+    """In float32 where autocast gave less: a sum over a thousand pixels in bfloat16 would be off by whole nats."""
+    return parameters.float() if parameters.dtype in (torch.bfloat16, torch.float16) else parameters
+
+
+def per_channel(parameters: Tensor, size: int) -> Tensor:
+    """Parameters (B, size x C, ...) as (B, size, C, ...)."""
+    return parameters.unflatten(1, (size, -1))
+
+
+def in_unit_interval(x: Tensor) -> bool:
+    """Whether all values are floats from 0 to 1; not so if there is a NaN."""
+    return x.is_floating_point() and bool(((x >= 0) & (x <= 1)).all())
+
+
+def is_binary(x: Tensor) -> bool:
+    """Whether all values are 0 or 1."""
+    return bool(((x == 0) | (x == 1)).all())
+
+
+def levels(x: Tensor) -> Tensor:
+    """The byte, 0 to 255, behind each value of x, as int64."""
+    return (x * (LEVELS - 1)).round().long()
+
+
+def are_levels(x: Tensor) -> bool:
+    """Whether all values are k / 255 for whole k, to the precision of bfloat16's rounding of the data in float32."""
+    return in_unit_interval(x) and bool(((x * (LEVELS - 1)) - (x * (LEVELS - 1)).round()).abs().max() < 1e-3)
+
+
+def describe(x: Tensor) -> str:
+    """What a user is told of the data: its type and range."""
+    name = str(x.dtype).removeprefix("torch.")
+    return f"{name} from {x.min():g} to {x.max():g}" if x.numel() else f"{name} without values"

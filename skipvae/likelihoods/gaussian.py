@@ -1,0 +1,94 @@
+"""The likelihood of real values: Gaussian, with a scale that is learnt."""
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from skipvae.likelihoods.base import LEVELS, Likelihood, are_levels, describe, wide
+
+LOG_2PI = math.log(2 * math.pi)
+GAIN = 10.0
+"""log s = GAIN x weight: a step of Adam, of about its learning rate, moves log s ten times as far, so that the scale is
+at its optimum within an epoch, whatever the unit of the data."""
+
+
+class Gaussian(Likelihood):
+    """log p(x) = sum of log N(x; mean, s^2), where the mean is the parameter and s is learnt, one or one per channel.
+
+    With `dequantize`, x is a byte k / 255, and the density is that of (k + u) / 256 with u uniform on [0, 1). Its mean
+    over u, less log 256 for each value as here, is a lower bound of the log-probability of the bytes (Theis, van den
+    Oord & Bethge 2016, *A note on the evaluation of generative models*, section 3.1).
+
+    Args:
+        scale: s at the start.
+        learn: "one" scale for all values, one for each "channel", or "none": it stays.
+        channels: C, for learn: channel.
+        dequantize: whether the data are bytes, which a density alone would be unbounded for.
+
+    Raises:
+        ValueError: if scale is not above 0, or learn: channel is without channels.
+
+    Example:
+        >>> Gaussian().log_prob(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3)) / 3  # -log(2 pi) / 2
+        tensor([-0.9189], grad_fn=<DivBackward0>)
+    """
+
+    density: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        learn: Literal["one", "channel", "none"] = "one",
+        channels: int | None = None,
+        dequantize: bool = False,
+    ) -> None:
+        super().__init__()
+        if not scale > 0:
+            raise ValueError(f"scale={scale} must be above 0: it is a standard deviation")
+        if learn == "channel" and channels is None:
+            raise ValueError("learn: channel needs channels, the number of them")
+        self.dequantize, self.learn = dequantize, learn
+        start = torch.full((channels if learn == "channel" and channels else 1,), math.log(scale) / GAIN)
+        self.weight = nn.Parameter(start, requires_grad=learn != "none")
+
+    @property
+    def log_scale(self) -> Tensor:
+        """log s, (1,) or (C,)."""
+        return GAIN * self.weight
+
+    def num_parameters(self, channels: int) -> int:
+        """One mean for each channel."""
+        return channels
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """See `Likelihood.log_prob`; with dequantize, by one draw of u."""
+        mean = wide(parameters)
+        x = x.to(mean.dtype)
+        offset = 0.0
+        if self.dequantize:
+            x = (x * (LEVELS - 1) + torch.rand_like(x)) / LEVELS
+            offset = -math.log(LEVELS)
+        log_scale = self.log_scale.view(-1, *[1] * (x.dim() - 2)).to(mean.dtype)
+        error = (x - mean) * (-log_scale).exp()
+        return (-0.5 * (error.square() + LOG_2PI) - log_scale + offset).flatten(1).sum(1)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """x ~ p(x | parameters), (B, C, ...); bytes k / 255 with dequantize."""
+        mean = wide(parameters)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        x = mean + self.log_scale.view(-1, *[1] * (mean.dim() - 2)).exp().to(mean.dtype) * noise
+        return (x * LEVELS).floor().clamp(0, LEVELS - 1) / (LEVELS - 1) if self.dequantize else x
+
+    def mean(self, parameters: Tensor) -> Tensor:
+        """The mean, (B, C, ...)."""
+        mean = wide(parameters)
+        return ((mean * LEVELS - 0.5) / (LEVELS - 1)).clamp(0, 1) if self.dequantize else mean
+
+    def check(self, x: Tensor) -> None:
+        """See `Likelihood.check`."""
+        if not x.is_floating_point() or not bool(x.isfinite().all()):
+            raise ValueError(f"a Gaussian likelihood is one of finite floats, but x is {describe(x)}")
+        if self.dequantize and not are_levels(x):
+            raise ValueError(f"dequantize: true is for bytes, as floats k / 255, but x is {describe(x)}: leave it out")
