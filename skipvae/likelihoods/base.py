@@ -61,7 +61,7 @@ def wide(parameters: Tensor) -> Tensor:
 
 def per_channel(parameters: Tensor, size: int) -> Tensor:
     """Parameters (B, size x C, ...) as (B, size, C, ...)."""
-    return parameters.unflatten(1, (size, -1))
+    return parameters.reshape(parameters.shape[0], size, -1, *parameters.shape[2:])
 
 
 def in_unit_interval(x: Tensor) -> bool:

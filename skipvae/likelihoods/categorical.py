@@ -36,13 +36,14 @@ class Categorical(Likelihood):
         """x ~ p(x | parameters), (B, C, ...)."""
         probabilities = per_channel(wide(parameters), LEVELS).softmax(1).movedim(1, -1)
         drawn = probabilities.flatten(0, -2).multinomial(1, generator=generator)
-        return drawn.view(probabilities.shape[:-1]).to(probabilities.dtype) / (LEVELS - 1)
+        bytes_ = drawn.view(probabilities.shape[:-1]).to(probabilities.dtype)
+        return bytes_ / (LEVELS - 1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         """The mean of x, (B, C, ...)."""
         logits = per_channel(wide(parameters), LEVELS)
         values = torch.linspace(0, 1, LEVELS, device=logits.device, dtype=logits.dtype)
-        return torch.tensordot(logits.softmax(1), values, dims=([1], [0]))
+        return (logits.softmax(1).movedim(1, -1) * values).sum(-1)
 
     def check(self, x: Tensor) -> None:
         """See `Likelihood.check`."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skipvae.likelihoods.base import LEVELS, Likelihood, are_levels, describe, wide
+from skipvae.likelihoods.base import LEVELS, Likelihood, are_levels, describe, per_channel, wide
 
 HALF_BIN = 1 / (LEVELS - 1)
 """Half the distance of two neighbouring bytes on the scale from -1 to 1."""
@@ -113,9 +113,9 @@ class DiscretizedLogistic(Likelihood):
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits (B, M, 1 or C, ...), means, log-scales and coefficients (B, M, C, ...) of all components."""
-        each = wide(parameters).unflatten(1, (self.num_mixtures, -1))  # (B, M, numbers of a component, ...)
+        each = per_channel(wide(parameters), self.num_mixtures)  # (B, M, parameters of a component, ...)
         if self.coupled:
-            logits, means, log_scales, coefficients = each.split([1, 3, 3, 3], 2)
+            logits, means, log_scales, coefficients = torch.split(each, [1, 3, 3, 3], 2)
             return logits, means, log_scales + LOG_SCALE_START, coefficients.tanh()
         logits, means, log_scales = each.chunk(3, 2)
         return logits, means, log_scales + LOG_SCALE_START, means
