@@ -1,6 +1,6 @@
 """The base of all data modules of images."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -87,15 +87,20 @@ class ImageDataModule(InMemoryDataModule):
         """Stored images (B, C, H, W) as the model sees them: bytes as fractions of 255, floats as they are."""
         return images if images.is_floating_point() else images / 255
 
+    def contents(self, split: str, examples: Examples) -> Iterable[Hashable]:
+        """The content of each example of a split, by which examples that are in two splits are found."""
+        return (image.tobytes() for image in examples.images.numpy())
+
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
         if self.splits is not None:
             return
-        train, val, test = loaded = self._checked(self.load())
+        train, val, test = loaded = self.checked(self.load())
         if self.train_size is not None:
             check_train_size(self.train_size, len(train.images))
             train = Examples(train.images[: self.train_size], train.labels[: self.train_size])
-        for name, fraction in duplicate_fractions(*(_rows(split.images) for split in (train, val, test))).items():
+        contents = map(self.contents, Splits._fields, (train, val, test))
+        for name, fraction in duplicate_fractions(*contents).items():
             num_examples = len(getattr(loaded, name).images)
             self.split_facts[name] = {"num_examples": num_examples, "duplicate_fraction": fraction}
         if self.binarize == "static":
@@ -105,7 +110,12 @@ class ImageDataModule(InMemoryDataModule):
             test = test._replace(images=draw_binary(test.images, Stream.TEST_PIXELS))
         self.splits = Splits(train, val, test)
 
-    def _checked(self, loaded: Any) -> Splits:
+    def checked(self, loaded: Any) -> Splits:
+        """What `load` returned, as tensors.
+
+        Raises:
+            ValueError: If it cannot be used; says what to do.
+        """
         if not (isinstance(loaded, (tuple, list)) and len(loaded) == 3):
             raise ValueError("load must return Splits(train, val, test), each Examples(images, labels)")
         splits = []
@@ -151,8 +161,3 @@ class ImageDataModule(InMemoryDataModule):
         if device.type == "cuda" and examples.images.nbytes > torch.cuda.mem_get_info(device)[0] // 4:
             return examples
         return Examples(examples.images.to(device), examples.labels.to(device))
-
-
-def _rows(images: Tensor) -> Iterator[bytes]:
-    """The content of each image."""
-    return (image.tobytes() for image in images.numpy())

@@ -1,0 +1,232 @@
+"""Pictures of one's own: a folder of picture files."""
+
+import json
+from collections.abc import Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from datamodules.images import Examples, ImageDataModule, Splits
+from datamodules.pictures import Fit, Format, is_colored, picture_files, read_picture
+from datamodules.prepared import cache_folders, find, key_of, prepare
+from datamodules.randomness import Stream, permutation
+
+SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+"""Names of subfolders that are splits and no classes."""
+AT_A_TIME = 1024
+"""Pictures that are handed to the threads together."""
+NUM_LOOKED_AT = 64
+"""Pictures that decide whether a folder is in colour, spread evenly over it."""
+
+
+class _Picture(NamedTuple):
+    path: str  # relative to the root
+    split: str  # "train", "val" or "test"
+    label: int
+
+
+class ImageFolderDataModule(ImageDataModule):
+    """The pictures in a folder: PNG, JPEG, WebP, GIF (first frame), BMP, TIFF; of any sizes and modes.
+
+    Subfolders are classes, or `train`, `val` and `test` with or without classes in them. A split that has no folder is
+    drawn from the training pictures, by the seed of the split. Pictures are read once, by several threads, into a
+    memory-mapped file of bytes beside the data or in a cache folder; from then on a start reads no picture, and the
+    folder may be larger than memory. Files that cannot be read are left out, counted and named.
+
+    Args:
+        root: The folder.
+        image_size: Pixels, or [height, width].
+        fit: `crop` what is beyond the middle, `pad` with the background, or `stretch`.
+        color: Three channels, or one; as the pictures are if not given.
+        background: Grey level, 0 (black) to 255 (white), behind transparent pixels and around padded pictures.
+        val_fraction: Fraction of the training pictures held out for validation, if there is no folder for it.
+        test_fraction: Likewise for test.
+        split_seed: Of the splits.
+        cache_dir: Folder for the prepared pictures; by default beside the data if that can be written, else in the
+            user's cache.
+        kwargs: See `ImageDataModule`.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds too few pictures, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int | list[int] = 64,
+        fit: Fit = "crop",
+        color: bool | None = None,
+        background: int = 255,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        split_seed: int = 0,
+        cache_dir: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        height, width = (image_size, image_size) if isinstance(image_size, int) else _pair(image_size)
+        if min(height, width) < 4:
+            raise ValueError(f"image_size={image_size} is too small: give at least 4 pixels")
+        if fit not in ("crop", "pad", "stretch"):
+            raise ValueError(f"fit={fit!r} must be one of crop, pad, stretch")
+        if not 0 <= background <= 255:
+            raise ValueError(f"background={background} must be a grey level from 0 (black) to 255 (white)")
+        if min(val_fraction, test_fraction) <= 0 or val_fraction + test_fraction >= 1:
+            raise ValueError("val_fraction and test_fraction must be above 0, and leave something to train on")
+        self.root, self.split_seed, self.cache_dir = Path(root).expanduser(), split_seed, cache_dir
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.label_names: list[str] = []
+        self._digests: dict[str, NDArray[np.str_]] = {}
+        self._pictures = self._find_pictures()
+        if color is None:
+            step = max(1, len(self._pictures) // NUM_LOOKED_AT)
+            color = any(is_colored(self.root / picture.path) for picture in self._pictures[::step])
+        self.format = Format(height, width, color, fit, background)
+        self.image_shape = self.format.shape
+
+    def _find_pictures(self) -> list[_Picture]:
+        """All pictures with their split and label, in an order that depends on their names and the seed alone."""
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"there is no folder {self.root}: give data.root the folder of your pictures")
+        paths = [path.relative_to(self.root) for path in picture_files(self.root)]
+        if len(paths) < 3:
+            raise ValueError(f"{self.root} holds {len(paths)} pictures: at least three are needed, one for each split")
+        split_of = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+        given = {split_of[path.parts[0]] for path in paths if len(path.parts) > 1 and path.parts[0] in split_of}
+        if not given or "train" not in given:
+            split_of, given = {}, set()  # no folder to train on: these are classes by those names
+        found: list[tuple[Path, str, str]] = []
+        for path in paths:
+            folders = path.parts[:-1]
+            split = split_of.get(folders[0], "") if folders else ""
+            classes = folders[1:] if split else folders
+            if split or not given:  # beside folders of splits nothing else is a picture of the data
+                found.append((path, split or "train", classes[0] if classes else ""))
+        names = sorted({name for _, _, name in found if name})
+        if len(names) > 1:
+            self.label_names = names
+        label_of = {name: label for label, name in enumerate(self.label_names)}
+        pictures = [_Picture(path.as_posix(), split, label_of.get(name, -1)) for path, split, name in found]
+        train = [picture for picture in pictures if picture.split == "train"]
+        order = permutation(len(train), Stream.SPLIT, self.split_seed).tolist()
+        for split in ("test", "val"):
+            if split not in given:
+                size = max(1, round(self.fractions[split] * len(train)))
+                drawn, order = order[:size], order[size:]
+                pictures += [train[i]._replace(split=split) for i in drawn]
+        kept = {train[i].path for i in order}
+        return [picture for picture in pictures if picture.split != "train" or picture.path in kept]
+
+    def prepare_data(self) -> None:
+        prepare(self._folders, self._name, self._write)
+
+    def load(self) -> Splits:
+        folder = find(self._folders, self._name)
+        if folder is None:
+            raise FileNotFoundError(f"no prepared pictures in {self._folders[0]}: call prepare_data() first")
+        try:
+            facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+            images = np.load(folder / "images.npy", mmap_mode="c")  # copy on write: torch wants arrays it may write to
+            labels = torch.tensor(facts["labels"])
+            sizes = facts["sizes"]
+            digests = facts["digests"]
+            if images.shape != (sum(sizes), *self.image_shape) or not len(images) == len(labels) == len(digests):
+                raise ValueError("its arrays do not fit each other")
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"{folder} is damaged ({error}): delete it, and it is made anew") from error
+        if facts["unreadable"]:
+            self._warn(facts["unreadable"], len(self._pictures))
+        self._digests = dict(zip(SPLIT_NAMES, np.split(digests, np.cumsum(sizes)[:-1]), strict=True))
+        parts = torch.split(torch.from_numpy(images), sizes)
+        return Splits(*map(Examples, parts, torch.split(labels, sizes)))
+
+    def checked(self, loaded: Splits) -> Splits:
+        """The same: these were checked when they were prepared, and looking at all of them would take time."""
+        return loaded
+
+    def contents(self, split: str, examples: Examples) -> Iterable[Hashable]:
+        """The digest of each picture of a split."""
+        return list(self._digests[split][: len(examples.images)])
+
+    @property
+    def _folders(self) -> list[Path]:
+        return cache_folders(self.root / ".skipvae", self.cache_dir)
+
+    @property
+    def _name(self) -> str:
+        files = []
+        for picture in self._pictures:
+            status = (self.root / picture.path).stat()
+            files.append([*picture, status.st_size, status.st_mtime_ns])
+        return f"images-{key_of([files, self.format])}"
+
+    def _write(self, folder: Path) -> None:
+        """Read every picture into one array, split after split."""
+        pictures = sorted(self._pictures, key=lambda picture: list(SPLIT_NAMES).index(picture.split))
+        images = np.lib.format.open_memmap(
+            folder / "images.npy", "w+", dtype=np.uint8, shape=(len(pictures), *self.image_shape)
+        )
+        kept: list[_Picture] = []
+        unreadable, digests = [], []
+        with ThreadPoolExecutor() as pool, tqdm(total=len(pictures), desc="reading pictures", unit="") as progress:
+            for start in range(0, len(pictures), AT_A_TIME):
+                some = pictures[start : start + AT_A_TIME]
+                for picture, pixels in zip(some, pool.map(partial(_read, self.root, self.format), some), strict=True):
+                    if isinstance(pixels, str):
+                        unreadable.append(f"{picture.path} ({pixels})")
+                    else:
+                        images[len(kept)] = pixels
+                        kept.append(picture)
+                        digests.append(blake2b(pixels.tobytes(), digest_size=12).hexdigest())
+                    progress.update()
+        images.flush()
+        sizes = [sum(picture.split == split for picture in kept) for split in SPLIT_NAMES]
+        if not all(sizes):
+            self._warn(unreadable, len(pictures))
+            raise ValueError(f"{self.root} has no readable pictures for each of train, val and test")
+        _cut(folder / "images.npy", images, len(kept))
+        labels = [picture.label for picture in kept]
+        facts = {"sizes": sizes, "labels": labels, "digests": digests, "unreadable": unreadable}
+        (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+        rank_zero_info(f"read {len(kept):,} pictures of {self.root} into {self._folders[0]}")
+
+    def _warn(self, unreadable: Sequence[str], total: int) -> None:
+        shown = "; ".join(unreadable[:5]) + ("; ..." if len(unreadable) > 5 else "")
+        rank_zero_warn(f"{len(unreadable)} of {total} pictures in {self.root} cannot be read and are left out: {shown}")
+
+
+def _pair(image_size: Sequence[int]) -> tuple[int, int]:
+    if len(image_size) != 2:
+        raise ValueError(f"image_size={list(image_size)} must be a number of pixels, or [height, width]")
+    return image_size[0], image_size[1]
+
+
+def _read(root: Path, form: Format, picture: _Picture) -> NDArray[np.uint8] | str:
+    """The pixels, or why there are none."""
+    try:
+        return read_picture(root / picture.path, form)
+    except ValueError as error:
+        return str(error)
+
+
+def _cut(path: Path, images: NDArray[np.uint8], length: int) -> None:
+    """Keep the first rows of an array file, in place."""
+    if length == len(images):
+        return
+    offset, row = images.offset, images[:1].nbytes  # type: ignore[attr-defined]
+    shape = (length, *images.shape[1:])
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with path.open("r+b") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        if file.tell() != offset:
+            raise ValueError("the header of the array changed its length")
+        file.truncate(offset + length * row)

@@ -1,0 +1,111 @@
+"""Picture files: which ones a folder holds, and one file to pixels of a given size."""
+
+import warnings
+from collections.abc import Iterator
+from os import scandir
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+Fit = Literal["crop", "pad", "stretch"]
+
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
+"""Endings of the files that are taken for pictures, in lower case."""
+
+
+class Format(NamedTuple):
+    """How pictures become arrays of one shape.
+
+    Attributes:
+        height: pixels.
+        width: pixels.
+        color: three channels (RGB), else one (grey).
+        fit: `crop` what is beyond the middle, `pad` with the background, or `stretch`.
+        background: grey level, 0 to 255, behind transparent pixels and around padded pictures.
+    """
+
+    height: int
+    width: int
+    color: bool
+    fit: Fit
+    background: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return (3 if self.color else 1, self.height, self.width)
+
+
+def picture_files(folder: Path) -> Iterator[Path]:
+    """The picture files below a folder, sorted by name within each folder; hidden files and folders are left out.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    entries = sorted((entry for entry in scandir(folder) if not entry.name.startswith(".")), key=lambda e: e.name)
+    for entry in entries:
+        if entry.is_dir():
+            yield from picture_files(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in EXTENSIONS:
+            yield Path(entry.path)
+
+
+def read_picture(path: Path, form: Format) -> NDArray[np.uint8]:
+    """The pixels of a picture, uint8 (C, H, W): upright by its EXIF orientation, the first frame of an animation.
+
+    Raises:
+        ValueError: if it cannot be read: not a picture, cut short, or more pixels than could be meant (a
+            decompression bomb); the message does not name the file.
+    """
+    size = (form.width, form.height)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", message="Palette images with Transparency")
+            with Image.open(path) as file:
+                file.draft("RGB" if form.color else "L", (2 * form.width, 2 * form.height))  # JPEG: decodes no more
+                picture = _flat(ImageOps.exif_transpose(file), form)
+                if form.fit == "crop":
+                    picture = ImageOps.fit(picture, size)
+                elif form.fit == "pad":
+                    color = (form.background,) * 3 if form.color else form.background
+                    picture = ImageOps.pad(picture, size, color=color)
+                else:
+                    picture = picture.resize(size)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ValueError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+    except Exception as error:  # decoders raise anything at all, according to which byte is wrong
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+    pixels = np.asarray(picture, dtype=np.uint8)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1) if form.color else pixels[None])
+
+
+def _flat(picture: Image.Image, form: Format) -> Image.Image:
+    """The same in mode RGB or L, without transparency."""
+    if picture.mode.startswith(("I", "F")):
+        picture = _eight_bits(picture)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        behind = Image.new("RGBA", picture.size, (form.background,) * 3 + (255,))
+        picture = Image.alpha_composite(behind, picture)
+    return picture.convert("RGB" if form.color else "L")
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """A picture of 16 bits a pixel in 8; Pillow's own conversion would clip all above 255."""
+    values = np.asarray(picture)
+    if values.dtype.kind == "f" or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise ValueError(f"{values.dtype} pixels from {values.min():g} to {values.max():g}")
+    return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def is_colored(path: Path) -> bool:
+    """Whether a picture has a pixel that is not grey; False if it cannot be read."""
+    try:
+        pixels = read_picture(path, Format(64, 64, True, "stretch", 255)).astype(np.int16)
+    except ValueError:
+        return False
+    return bool((pixels.max(0) - pixels.min(0)).max() > 8)  # JPEG's grey is not quite grey

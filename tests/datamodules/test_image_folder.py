@@ -1,0 +1,188 @@
+"""A folder of pictures becomes splits, once, whole or not at all."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules.image_folder import ImageFolderDataModule
+from datamodules.prepared import prepare
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Make:
+    """Writes pictures of one grey level each, named by it, into subfolders."""
+
+    def make(**levels_of: range) -> Path:
+        root = tmp_path / "pictures"
+        for folder, levels in levels_of.items():
+            where = root / folder.replace("_", "/")
+            where.mkdir(parents=True, exist_ok=True)
+            for level in levels:
+                Image.new("L", (9, 7 + level % 3), level).save(where / f"{level}.png")
+        return root
+
+    return make
+
+
+def loaded(root: Path, **options: Any) -> ImageFolderDataModule:
+    data = ImageFolderDataModule(str(root), **{"image_size": 8, "batch_size": 2, **options})
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def levels(data: ImageFolderDataModule) -> list[list[int]]:
+    assert data.splits is not None
+    return [sorted(split.images[:, 0, 4, 4].tolist()) for split in data.splits]
+
+
+def everything(data: ImageFolderDataModule) -> list[int]:
+    return sorted(level for split in levels(data) for level in split)
+
+
+def test_classes_are_labels_and_splits_share_no_picture(pictures: Make) -> None:
+    root = pictures(cats=range(0, 50), dogs=range(100, 150))
+    data = loaded(root, val_fraction=0.2, test_fraction=0.1)
+    assert (data.image_shape, data.label_names) == ((1, 8, 8), ["cats", "dogs"])
+    assert [len(part) for part in levels(data)] == [70, 20, 10]
+    assert everything(data) == [*range(0, 50), *range(100, 150)]
+    assert data.splits is not None
+    for split in data.splits:
+        assert torch.equal(split.labels, (split.images[:, 0, 0, 0] >= 100).long())
+    again, other = loaded(root, val_fraction=0.2, test_fraction=0.1), loaded(root, split_seed=1)
+    assert levels(again) == levels(data)
+    assert levels(other)[2] != levels(data)[2]
+    x, _ = next(iter(data.train_dataloader()))
+    assert x.shape == (2, 1, 8, 8)
+    assert torch.equal(x[:, 0, 0, 0], x[:, 0, 7, 7])
+
+
+def test_folders_of_splits_are_kept_and_missing_ones_drawn_from_training(pictures: Make) -> None:
+    root = pictures(train_a=range(0, 20), train_b=range(20, 40), test_a=range(50, 55), other=range(90, 99))
+    data = loaded(root)
+    train, val, test = levels(data)
+    assert test == [*range(50, 55)]
+    assert len(val) == 4
+    assert sorted(train + val) == [*range(40)]
+    assert data.label_names == ["a", "b"]
+
+
+def test_pictures_that_are_in_two_splits_are_counted(pictures: Make) -> None:
+    root = pictures(train=range(20), test=range(30, 35))
+    assert loaded(root).split_facts["test"]["duplicate_fraction"] == 0
+    shutil.copy(root / "train" / "3.png", root / "test" / "copied.png")
+    facts = loaded(root, val_fraction=0.05).split_facts["test"]
+    assert facts["duplicate_fraction"] == pytest.approx(1 / 6)
+
+
+def test_without_subfolders_or_with_one_class_there_are_no_labels(pictures: Make) -> None:
+    for root in (pictures(**{"": range(10)}), pictures(only=range(10, 20))):
+        data = loaded(root)
+        assert data.label_names == []
+        assert data.splits is not None
+        assert (data.splits.train.labels == -1).all()
+
+
+def test_pictures_are_read_once_and_anew_when_they_change(pictures: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = pictures(a=range(10), b=range(10, 20))
+    first = loaded(root)
+    with monkeypatch.context() as patch:
+        patch.setattr("datamodules.image_folder.read_picture", lambda *_: pytest.fail("read again"))
+        assert levels(loaded(root)) == levels(first)
+    Image.new("L", (9, 9), 200).save(root / "a" / "new.png")
+    assert 200 in everything(loaded(root))
+    assert loaded(root, image_size=[4, 6]).image_shape == (1, 4, 6)
+    assert len(list((root / ".skipvae").iterdir())) == 3
+
+
+def test_a_folder_that_cannot_be_written_uses_the_cache(
+    pictures: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = pictures(a=range(10))
+    (root / ".skipvae").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    loaded(root)
+    assert list((tmp_path / "cache" / "skipvae").glob("images-*"))
+    asked = tmp_path / "asked"
+    loaded(root, cache_dir=str(asked))
+    assert list(asked.glob("images-*"))
+    with pytest.raises(OSError, match="set cache_dir to one"):
+        loaded(root, cache_dir=str(root / "a" / "0.png"))
+
+
+def test_what_is_interrupted_leaves_nothing_under_the_name(tmp_path: Path) -> None:
+    def interrupted(folder: Path) -> None:
+        (folder / "half").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare([tmp_path / "cache"], "name", interrupted)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+    def slow(folder: Path) -> None:  # another process is done first
+        prepare([tmp_path / "cache"], "name", lambda other: (other / "first").touch())
+        (folder / "second").touch()
+
+    found = prepare([tmp_path / "cache"], "name", slow)
+    assert [path.name for path in found.iterdir()] == ["first"]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["name"]
+
+
+def test_unreadable_pictures_are_counted_and_named(pictures: Make) -> None:
+    root = pictures(a=range(10), b=range(10, 20))
+    (root / "a" / "broken.png").write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match=r"1 of 21 pictures .* a/broken.png \(cannot identify"):
+        data = loaded(root)
+    assert everything(data) == [*range(20)]
+    with pytest.warns(UserWarning, match="broken.png"):  # also where nothing is read again
+        loaded(root)
+
+
+def test_colour_is_detected_or_chosen(pictures: Make) -> None:
+    root = pictures(a=range(10))
+    assert loaded(root).image_shape[0] == 1
+    assert loaded(root, color=True).image_shape[0] == 3
+    Image.new("RGB", (9, 9), (255, 0, 0)).save(root / "a" / "red.png")
+    assert loaded(root).image_shape[0] == 3
+    assert loaded(root, color=False).image_shape[0] == 1
+
+
+def test_a_damaged_cache_is_named(pictures: Make) -> None:
+    root = pictures(a=range(10))
+    loaded(root)
+    array = next((root / ".skipvae").glob("*/images.npy"))
+    np.save(array, np.zeros((2, 1, 8, 8), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"is damaged .* delete it"):
+        loaded(root)
+    shutil.rmtree(root / ".skipvae")
+    loaded(root)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"image_size": 1}, "at least 4 pixels"),
+        ({"image_size": [8, 8, 3]}, r"\[height, width\]"),
+        ({"fit": "zoom"}, "crop, pad, stretch"),
+        ({"background": 300}, "grey level"),
+        ({"val_fraction": 0.9, "test_fraction": 0.2}, "leave something to train on"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(options: dict[str, Any], said: str, pictures: Make) -> None:
+    with pytest.raises(ValueError, match=said):
+        loaded(pictures(a=range(5)), **options)
+
+
+def test_folders_without_enough_pictures_are_refused(pictures: Make, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
+        loaded(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="holds 2 pictures"):
+        loaded(pictures(a=range(2)))
