@@ -1,0 +1,141 @@
+"""Images of one's own as arrays: files of NumPy or PyTorch, or arrays handed over in Python."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.image_checks import checked_labels
+from datamodules.images import Examples, ImageDataModule, Splits
+from datamodules.randomness import Stream, permutation
+
+IMAGE_KEYS = ("images", "image", "x", "data", "arr_0")
+LABEL_KEYS = ("labels", "label", "y", "targets", "arr_1")
+"""Names of the arrays in a file, the first one that is there."""
+
+
+class ArrayDataModule(ImageDataModule):
+    """Images from arrays (N, C, H, W), (N, H, W, C) or (N, H, W): bytes, or floats from 0 to 1.
+
+    A file is `.npy` (images), `.npz` or `.pt` (images, and labels if there are any, under names such as images and labels,
+    or x and y). In Python an array, or a pair of images and labels, does as well.
+
+    Args:
+        train: File or arrays.
+        val: Likewise; drawn from the training images if not given.
+        test: Likewise.
+        val_fraction: Fraction of the training images held out for validation.
+        test_fraction: Likewise for test.
+        split_seed: Of the splits that are drawn.
+        kwargs: See `ImageDataModule`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds no images, or images of another shape than the training images.
+
+    Example:
+        >>> data = ArrayDataModule(np.random.default_rng(0).integers(0, 256, (100, 8, 8, 3), dtype=np.uint8))
+        >>> data.image_shape
+        (3, 8, 8)
+    """
+
+    def __init__(
+        self,
+        train: Any,
+        val: Any = None,
+        test: Any = None,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        split_seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if min(val_fraction, test_fraction) <= 0 or val_fraction + test_fraction >= 1:
+            raise ValueError("val_fraction and test_fraction must be above 0, and leave something to train on")
+        self.sources = {"train": train, "val": val, "test": test}
+        self.fractions, self.split_seed = {"val": val_fraction, "test": test_fraction}, split_seed
+
+    @cached_property
+    def _given(self) -> Examples:
+        return _examples("train", self.sources["train"])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
+        """(C, H, W), that of the training images."""
+        channels, height, width = self._given.images.shape[1:]
+        return channels, height, width
+
+    def load(self) -> Splits:
+        train = self._given
+        splits = {"train": train}
+        order = permutation(len(train.images), Stream.SPLIT, self.split_seed)
+        drawn = [split for split in ("test", "val") if self.sources[split] is None]
+        for split in drawn:
+            size = max(1, round(self.fractions[split] * len(train.images)))
+            splits[split], order = _rows(train, order[:size]), order[size:]
+        if drawn:
+            if not len(order):
+                raise ValueError(f"{len(train.images)} images are too few for three splits")
+            splits["train"] = _rows(train, order)
+        for split in {"val", "test"} - {*drawn}:
+            splits[split] = _examples(split, self.sources[split])
+        return Splits(**splits)
+
+
+def _rows(examples: Examples, index: Tensor) -> Examples:
+    return Examples(examples.images[index], examples.labels[index])
+
+
+def _examples(split: str, source: Any) -> Examples:
+    """Images (N, C, H, W) and labels (N,), as tensors."""
+    name = f"the {split} images"
+    if isinstance(source, (str, Path)):
+        name, source = str(source), _read(Path(source).expanduser())
+    pair = isinstance(source, (tuple, list)) and len(source) == 2 and not isinstance(source[0], (int, float))
+    images, labels = source if pair else (source, None)
+    images = torch.as_tensor(np.asarray(images)) if not isinstance(images, Tensor) else images
+    if images.dim() == 3:
+        images = images.unsqueeze(1)
+    if images.dim() != 4:
+        raise ValueError(
+            f"{name}: an array of shape {tuple(images.shape)} holds no images: give (N, C, H, W), (N, H, W, C) or "
+            "(N, H, W)"
+        )
+    if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        images = images.permute(0, 3, 1, 2)
+    if images.is_floating_point() and float(images.max()) > 1 and float(images.min()) >= 0:
+        raise ValueError(
+            f"{name}: floats from {float(images.min()):g} to {float(images.max()):g} are neither bytes nor fractions: "
+            "convert them by .astype('uint8'), or divide them by their largest value"
+        )
+    return Examples(images.contiguous(), checked_labels(split, labels, len(images)))
+
+
+def _read(path: Path) -> Any:
+    """What a file holds: an array, or images and labels."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: give data.train the arrays of your images")
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return _pair({name: arrays[name] for name in arrays.files if name in IMAGE_KEYS + LABEL_KEYS}, path)
+        if path.suffix in (".pt", ".pth"):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+            return _pair(found, path) if isinstance(found, dict) else found
+    except (OSError, EOFError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    raise ValueError(
+        f"{path} is none of .npy, .npz and .pt: save your images by numpy.save, or use ImageFolderDataModule"
+    )
+
+
+def _pair(arrays: dict[str, Any], path: Path) -> tuple[Any, Any]:
+    images, labels = (next((arrays[key] for key in keys if key in arrays), None) for keys in (IMAGE_KEYS, LABEL_KEYS))
+    if images is None:
+        raise ValueError(f"none of its arrays is called {', '.join(IMAGE_KEYS)}")
+    return images, labels
