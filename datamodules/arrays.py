@@ -20,8 +20,8 @@ LABEL_KEYS = ("labels", "label", "y", "targets", "arr_1")
 class ArrayDataModule(ImageDataModule):
     """Images from arrays (N, C, H, W), (N, H, W, C) or (N, H, W): bytes, or floats from 0 to 1.
 
-    A file is `.npy` (images), `.npz` or `.pt` (images, and labels if there are any, under names such as images and labels,
-    or x and y). In Python an array, or a pair of images and labels, does as well.
+    A file is `.npy` (images), `.npz` or `.pt` (images, and labels if there are any, under names such as images and
+    labels, or x and y). In Python an array, or a pair of images and labels, does as well.
 
     Args:
         train: File or arrays.
