@@ -6,6 +6,7 @@ from skipvae.decoders.lstm import LSTMDecoder
 from skipvae.decoders.mlp import MLPDecoder
 from skipvae.decoders.pixelcnn import GatedPixelCNNDecoder
 from skipvae.decoders.residual_pixelcnn import ResidualPixelCNNDecoder
+from skipvae.decoders.resnet import ResNetDecoder
 
 __all__ = [
     "Decoder",
@@ -14,5 +15,6 @@ __all__ = [
     "ImageDecoder",
     "LSTMDecoder",
     "MLPDecoder",
+    "ResNetDecoder",
     "ResidualPixelCNNDecoder",
 ]

@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skipvae.likelihoods import Bernoulli, Likelihood
 from skipvae.nn.image_checks import check_image_shape
 from skipvae.persistence.spec import Component
 
@@ -61,35 +61,31 @@ class Decoder(Component, nn.Module, ABC):
 
 
 class ImageDecoder(Decoder):
-    """A decoder of images in {0, 1}^(C x H x W): independent Bernoulli likelihood of each pixel given its logit.
-
-    Grey values in between are accepted, but what comes out is then no log-density; tables of results say so.
+    """A decoder of images (C, H, W): a likelihood, independent for each pixel given its parameters.
 
     Attributes:
         image_shape: (C, H, W).
+        likelihood: what the parameters are parameters of, Bernoulli unless given.
     """
 
     image_shape: tuple[int, int, int]
 
+    def __init__(self, likelihood: Likelihood | None = None) -> None:
+        super().__init__()
+        self.likelihood = Bernoulli() if likelihood is None else likelihood
+
     @abstractmethod
     def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
-        """The log-odds of each pixel, (B, C, H, W)."""
+        """The parameters of the likelihood of each pixel, (B, P, H, W), P = likelihood.num_parameters(C).
+
+        For the Bernoulli likelihood the log-odds, (B, C, H, W).
+        """
 
     def check(self, x: Tensor) -> str | None:
-        """See `Decoder.check`; x must be floating point and within [0, 1]."""
-        if not x.is_floating_point() or bool((x < 0).any() | (x > 1).any()):
-            raise ValueError(
-                f"pixels must be floats from 0 to 1, but are {str(x.dtype).removeprefix('torch.')} from {x.min():g} to "
-                f"{x.max():g}: scale them, bytes by x.float() / 255, -1 to 1 by (x + 1) / 2"
-            )
-        if bool(((x > 0) & (x < 1)).any()):
-            return "no log-density: a Bernoulli likelihood of grey values"
-        return None
+        """See `Decoder.check`: what the likelihood says of x."""
+        return self.likelihood.check(x)
 
     def log_prob(self, x: Tensor, z: Tensor | None) -> Tensor:
-        """log p(x|z) in nats, (B,), for x (B, C, H, W) in [0, 1] and z (B, K)."""
+        """log p(x|z) in nats, (B,), for x (B, C, H, W) and z (B, K)."""
         check_image_shape(x, self.image_shape)
-        # In float32 under autocast: a sum of 784 terms in bfloat16 would be off by whole nats.
-        logits = self.logits(x, z).flatten(1)
-        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-        return -F.binary_cross_entropy_with_logits(logits, x.flatten(1), reduction="none").sum(1)
+        return self.likelihood.log_prob(self.logits(x, z), x)

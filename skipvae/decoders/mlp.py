@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skipvae.decoders.base import ImageDecoder
+from skipvae.likelihoods import Likelihood
 from skipvae.nn.image_checks import image_size
 from skipvae.nn.initialization import Init, initialize
 from skipvae.skip import SkipLinear
@@ -33,6 +34,7 @@ class MLPDecoder(ImageDecoder):
         skip: whether z reaches every hidden layer.
         output_skip: whether z reaches the output layer too, where `skip` is on: logits = W_h h(L) + b_h + W_z z.
         init: `default`, PyTorch's as in the authors' code, or `he` (He et al. 2015).
+        likelihood: of the pixels, see `skipvae.likelihoods`; Bernoulli if not given.
 
     Raises:
         ValueError: if latent_dim is 0: pixels that are independent without z are no model of images; if num_layers
@@ -55,8 +57,9 @@ class MLPDecoder(ImageDecoder):
         skip: bool = False,
         output_skip: bool = False,
         init: Init = "default",
+        likelihood: Likelihood | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(likelihood)
         if latent_dim < 1:
             raise ValueError("MLPDecoder needs latent_dim >= 1; for a model without z take an autoregressive decoder")
         if num_layers < 0:
@@ -70,21 +73,23 @@ class MLPDecoder(ImageDecoder):
         self.hidden = nn.ModuleList(
             SkipLinear(hidden_dim, hidden_dim, skip_dim, latent_bias=True) for _ in range(num_layers)
         )
-        self.output = SkipLinear(hidden_dim, prod(self.image_shape), latent_dim if output_skip else 0)
+        channels, height, width = self.image_shape
+        self.parameter_shape = (self.likelihood.num_parameters(channels), height, width)
+        self.output = SkipLinear(hidden_dim, prod(self.parameter_shape), latent_dim if output_skip else 0)
         initialize(self, init)
 
     def logits(self, x: Tensor | None, z: Tensor | None) -> Tensor:
-        """The log-odds of each pixel, (B, C, H, W); they do not depend on x."""
+        """See `ImageDecoder.logits`; they do not depend on x."""
         assert z is not None
         h = self.input(z)
         for layer in self.hidden:
             h = layer(h, z).relu_()
-        return self.output(h, z).view(-1, *self.image_shape)  # type: ignore[no-any-return]
+        return self.output(h, z).view(-1, *self.parameter_shape)  # type: ignore[no-any-return]
 
     def preview(self, z: Tensor) -> Tensor:
-        """The mean of p(x|z): the probability of each pixel, (B, C, H, W)."""
-        return self.logits(None, z).float().sigmoid()
+        """The mean of p(x|z), (B, C, H, W)."""
+        return self.likelihood.mean(self.logits(None, z))
 
     def sample(self, z: Tensor | None, *, generator: torch.Generator | None = None, **options: object) -> Tensor:
-        """x ~ p(x|z), (B, C, H, W) in {0, 1}."""
-        return torch.bernoulli(self.logits(None, z).float().sigmoid(), generator=generator)
+        """x ~ p(x|z), (B, C, H, W)."""
+        return self.likelihood.sample(self.logits(None, z), generator)

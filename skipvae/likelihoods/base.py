@@ -46,11 +46,11 @@ class Likelihood(Component, nn.Module, ABC):
         """The mean of x, (B, C, ...)."""
 
     @abstractmethod
-    def check(self, x: Tensor) -> None:
-        """Accepts data that this is a likelihood of.
+    def check(self, x: Tensor) -> str | None:
+        """A caveat of log p(x) for such data, for the table of results; None for none.
 
         Raises:
-            ValueError: for other data, with the likelihood to use instead.
+            ValueError: for data that this is no likelihood of, with the one to use instead.
         """
 
 
@@ -82,6 +82,10 @@ def levels(x: Tensor) -> Tensor:
 def are_levels(x: Tensor) -> bool:
     """Whether all values are k / 255 for whole k, to the precision of bfloat16's rounding of the data in float32."""
     return in_unit_interval(x) and bool(((x * (LEVELS - 1)) - (x * (LEVELS - 1)).round()).abs().max() < 1e-3)
+
+
+DENSITY = "a log-density, which may be above 0"
+"""The caveat of likelihoods of continuous data."""
 
 
 def describe(x: Tensor) -> str:

@@ -7,11 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skipvae.likelihoods.base import Likelihood, describe, in_unit_interval, is_binary, wide
+from skipvae.likelihoods.base import DENSITY, Likelihood, describe, in_unit_interval, is_binary, wide
 
 
 class Bernoulli(Likelihood):
     """log p(x) = sum of x log p + (1 - x) log(1 - p), p = sigmoid(parameter), for binary x.
+
+    Grey values in between are accepted, but what comes out is then no log-density; tables of results say so.
 
     Example:
         >>> Bernoulli().log_prob(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
@@ -37,13 +39,14 @@ class Bernoulli(Likelihood):
         """The probability of a one, (B, C, ...)."""
         return wide(parameters).sigmoid()
 
-    def check(self, x: Tensor) -> None:
+    def check(self, x: Tensor) -> str | None:
         """See `Likelihood.check`."""
-        if not (in_unit_interval(x) and is_binary(x)):
+        if not in_unit_interval(x):
             raise ValueError(
-                f"a Bernoulli likelihood is one of zeros and ones, but x is {describe(x)}: binarize the data "
-                "(data.binarize: dynamic), or use skipvae.likelihoods.ContinuousBernoulli, Categorical or Gaussian"
+                f"pixels must be floats from 0 to 1, but are {describe(x)}: scale them, bytes by x.float() / 255, -1 to "
+                "1 by (x + 1) / 2, or take skipvae.likelihoods.Gaussian"
             )
+        return None if is_binary(x) else "no log-density: a Bernoulli likelihood of grey values"
 
 
 class ContinuousBernoulli(Likelihood):
@@ -89,13 +92,14 @@ class ContinuousBernoulli(Likelihood):
         near, far = _near_zero(logits)
         return torch.where(near, 0.5 + logits / 12, 0.5 + 0.5 / (far / 2).tanh() - 1 / far)
 
-    def check(self, x: Tensor) -> None:
+    def check(self, x: Tensor) -> str | None:
         """See `Likelihood.check`."""
         if not in_unit_interval(x):
             raise ValueError(
                 f"a continuous Bernoulli likelihood is one of floats from 0 to 1, but x is {describe(x)}: scale the "
                 "data, or use skipvae.likelihoods.Gaussian"
             )
+        return DENSITY
 
 
 def _near_zero(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,10 +45,11 @@ class Categorical(Likelihood):
         values = torch.linspace(0, 1, LEVELS, device=logits.device, dtype=logits.dtype)
         return (logits.softmax(1).movedim(1, -1) * values).sum(-1)
 
-    def check(self, x: Tensor) -> None:
+    def check(self, x: Tensor) -> str | None:
         """See `Likelihood.check`."""
         if not are_levels(x):
             raise ValueError(
                 f"a categorical likelihood is one of bytes, as floats k / 255, but x is {describe(x)}: leave bytes as "
                 "they are, or use skipvae.likelihoods.Gaussian"
             )
+        return None

@@ -103,13 +103,14 @@ class DiscretizedLogistic(Likelihood):
             v[:, :, channel] = s * (F.softplus((m + 1) / s) - F.softplus((m - 1) / s)) - 1
         return ((logits.softmax(1) * v).sum(1) + 1) / 2
 
-    def check(self, x: Tensor) -> None:
+    def check(self, x: Tensor) -> str | None:
         """See `Likelihood.check`."""
         if not are_levels(x):
             raise ValueError(
                 f"a discretized logistic likelihood is one of bytes, as floats k / 255, but x is {describe(x)}: leave "
                 "bytes as they are, or use skipvae.likelihoods.Gaussian"
             )
+        return None
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits (B, M, 1 or C, ...), means, log-scales and coefficients (B, M, C, ...) of all components."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from skipvae.likelihoods.base import LEVELS, Likelihood, are_levels, describe, wide
+from skipvae.likelihoods.base import DENSITY, LEVELS, Likelihood, are_levels, describe, wide
 
 LOG_2PI = math.log(2 * math.pi)
 GAIN = 10.0
@@ -86,9 +86,10 @@ class Gaussian(Likelihood):
         mean = wide(parameters)
         return ((mean * LEVELS - 0.5) / (LEVELS - 1)).clamp(0, 1) if self.dequantize else mean
 
-    def check(self, x: Tensor) -> None:
+    def check(self, x: Tensor) -> str | None:
         """See `Likelihood.check`."""
         if not x.is_floating_point() or not bool(x.isfinite().all()):
             raise ValueError(f"a Gaussian likelihood is one of finite floats, but x is {describe(x)}")
         if self.dequantize and not are_levels(x):
             raise ValueError(f"dequantize: true is for bytes, as floats k / 255, but x is {describe(x)}: leave it out")
+        return "a lower bound, by uniform dequantisation" if self.dequantize else DENSITY

@@ -180,7 +180,7 @@ def test_the_scale_of_the_gaussian_reaches_its_optimum_within_a_few_hundred_step
 @pytest.mark.parametrize(
     ("likelihood", "x", "said"),
     [
-        (Bernoulli(), torch.tensor([0.0, 0.5]), "zeros and ones.*binarize"),
+        (Bernoulli(), torch.tensor([0.0, 1.5]), "float32 from 0 to 1.5"),
         (Bernoulli(), torch.tensor([0, 1]), "int64 from 0 to 1"),
         (ContinuousBernoulli(), torch.tensor([0.0, 255.0]), "float32 from 0 to 255"),
         (Categorical(), torch.tensor([0.0, 0.5]), "bytes"),
@@ -194,6 +194,14 @@ def test_the_scale_of_the_gaussian_reaches_its_optimum_within_a_few_hundred_step
 def test_other_data_is_refused(likelihood: Likelihood, x: Tensor, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         likelihood.check(x)
+
+
+def test_what_is_no_log_probability_is_said() -> None:
+    binary, grey = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 100 / 255])
+    assert Bernoulli().check(binary) is None
+    assert "no log-density" in str(Bernoulli().check(grey))
+    for likelihood in ALL:
+        assert isinstance(likelihood, Bernoulli) or (likelihood.check(grey) is not None) == likelihood.density
 
 
 def test_bytes_in_float32_are_bytes() -> None:
