@@ -43,8 +43,8 @@ class Bernoulli(Likelihood):
         """See `Likelihood.check`."""
         if not in_unit_interval(x):
             raise ValueError(
-                f"pixels must be floats from 0 to 1, but are {describe(x)}: scale them, bytes by x.float() / 255, -1 to "
-                "1 by (x + 1) / 2, or take skipvae.likelihoods.Gaussian"
+                f"pixels must be floats from 0 to 1, but are {describe(x)}: scale them, bytes by x.float() / 255, "
+                "-1 to 1 by (x + 1) / 2, or take skipvae.likelihoods.Gaussian"
             )
         return None if is_binary(x) else "no log-density: a Bernoulli likelihood of grey values"
 
