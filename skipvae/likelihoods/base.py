@@ -37,9 +37,30 @@ class Likelihood(Component, nn.Module, ABC):
             x: (B, C, ...).
         """
 
+    def num_uniforms(self, channels: int) -> int:
+        """U, the number of uniform random numbers that a pixel with this many channels is drawn from."""
+        return channels
+
     @abstractmethod
+    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """x ~ p(x | parameters), (B, C, ...), as a function of noise.
+
+        Args:
+            parameters: (B, P, ...).
+            uniform: independent and uniform on [0, 1), (B, U, ...) with U = `num_uniforms(C)`.
+        """
+
+    def num_channels(self, num_parameters: int) -> int:
+        """C, from the number of parameters of a pixel."""
+        return num_parameters // self.num_parameters(1)
+
     def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """x ~ p(x | parameters), (B, C, ...)."""
+        parameters = wide(parameters)
+        batch, number, *rest = parameters.shape
+        shape = (batch, self.num_uniforms(self.num_channels(number)), *rest)
+        uniform = torch.rand(shape, generator=generator, device=parameters.device, dtype=parameters.dtype)
+        return self.draw(parameters, uniform)
 
     @abstractmethod
     def mean(self, parameters: Tensor) -> Tensor:
@@ -62,6 +83,12 @@ def wide(parameters: Tensor) -> Tensor:
 def per_channel(parameters: Tensor, size: int) -> Tensor:
     """Parameters (B, size x C, ...) as (B, size, C, ...)."""
     return parameters.reshape(parameters.shape[0], size, -1, *parameters.shape[2:])
+
+
+def inside(uniform: Tensor) -> Tensor:
+    """The same, on the open interval (0, 1), so that logarithms are finite."""
+    limits = torch.finfo(uniform.dtype)
+    return uniform.clamp(limits.tiny, 1 - limits.eps)
 
 
 def in_unit_interval(x: Tensor) -> bool:

@@ -31,9 +31,9 @@ class Bernoulli(Likelihood):
         logits = wide(parameters)
         return -F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none").flatten(1).sum(1)
 
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """x ~ p(x | parameters), zeros and ones, (B, C, ...)."""
-        return wide(parameters).sigmoid().bernoulli(generator=generator)
+    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """See `Likelihood.draw`; zeros and ones."""
+        return (wide(parameters) > uniform.logit()).to(uniform.dtype)  # u < sigmoid(l) where logit(u) < l
 
     def mean(self, parameters: Tensor) -> Tensor:
         """The probability of a one, (B, C, ...)."""
@@ -77,11 +77,9 @@ class ContinuousBernoulli(Likelihood):
         log_half_c = torch.where(near, logits.square() / 12, (far / 2 / (far / 2).tanh()).log())  # of C / 2
         return (x.to(logits.dtype) * logits - F.softplus(logits) + math.log(2) + log_half_c).flatten(1).sum(1)
 
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """x ~ p(x | parameters), from 0 to 1, (B, C, ...), by the inverse of the cumulative distribution."""
-        logits = wide(parameters)
-        near, far = _near_zero(logits)
-        uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=logits.dtype)
+    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """See `Likelihood.draw`; from 0 to 1, by the inverse of the cumulative distribution."""
+        near, far = _near_zero(wide(parameters))
         # For l > 0, and by the symmetry of x and 1 - x for l < 0: nothing overflows.
         inverse = 1 + torch.log(uniform + (1 - uniform) * (-far.abs()).exp()) / far.abs()
         return torch.where(near, uniform, torch.where(far > 0, inverse, 1 - inverse)).clamp(0, 1)

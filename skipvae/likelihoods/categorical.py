@@ -32,12 +32,11 @@ class Categorical(Likelihood):
         logits = per_channel(wide(parameters), LEVELS)
         return -F.cross_entropy(logits, levels(x), reduction="none").flatten(1).sum(1)
 
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """x ~ p(x | parameters), (B, C, ...)."""
-        probabilities = per_channel(wide(parameters), LEVELS).softmax(1).movedim(1, -1)
-        drawn = probabilities.flatten(0, -2).multinomial(1, generator=generator)
-        bytes_ = drawn.view(probabilities.shape[:-1]).to(probabilities.dtype)
-        return bytes_ / (LEVELS - 1)
+    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """See `Likelihood.draw`; k / 255, where k is the number of cumulative probabilities up to the noise."""
+        cumulative = per_channel(wide(parameters), LEVELS).softmax(1).cumsum(1)
+        k = (cumulative <= uniform.unsqueeze(1)).sum(1).clamp(max=LEVELS - 1)  # rounding may leave the last below 1
+        return k.to(uniform.dtype) / (LEVELS - 1)
 
     def mean(self, parameters: Tensor) -> Tensor:
         """The mean of x, (B, C, ...)."""

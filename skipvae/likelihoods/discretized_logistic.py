@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skipvae.likelihoods.base import LEVELS, Likelihood, are_levels, describe, per_channel, wide
+from skipvae.likelihoods.base import LEVELS, Likelihood, are_levels, describe, inside, per_channel, wide
 
 HALF_BIN = 1 / (LEVELS - 1)
 """Half the distance of two neighbouring bytes on the scale from -1 to 1."""
@@ -71,22 +71,28 @@ class DiscretizedLogistic(Likelihood):
             log_probs = log_probs.sum(2, keepdim=True)
         return torch.logsumexp(logits.log_softmax(1) + log_probs, 1).flatten(1).sum(1)
 
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """x ~ p(x | parameters), (B, C, ...); channel by channel if these are coupled."""
+    def num_channels(self, num_parameters: int) -> int:
+        """See `Likelihood.num_channels`."""
+        return 3 if self.coupled else super().num_channels(num_parameters)
+
+    def num_uniforms(self, channels: int) -> int:
+        """One for the component, one for the value: of each channel, or, coupled, of the pixel and of each channel."""
+        return channels + (1 if self.coupled else channels)
+
+    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """See `Likelihood.draw`; channel by channel if these are coupled."""
         logits, means, log_scales, coefficients = self._split(parameters)
-        # The component with the largest logit plus Gumbel noise is a draw from the softmax (Gumbel-max).
-        gumbel = -torch.log(-torch.log(_uniform(logits, generator)))
-        component = (logits + gumbel).argmax(1, keepdim=True).expand(-1, 1, *means.shape[2:])  # (B, 1, C, ...)
-        means, log_scales = means.gather(1, component), log_scales.gather(1, component)
-        uniform = _uniform(means, generator)
-        noise = log_scales.exp() * (uniform.log() - torch.log1p(-uniform))
-        if not self.coupled:
-            return _rounded(means + noise).squeeze(1)
-        coefficients = coefficients.gather(1, component)
+        channels = means.shape[2]
+        of_component, of_value = uniform[:, :-channels], inside(uniform[:, -channels:])
+        cumulative = logits.softmax(1).cumsum(1)
+        component = (cumulative <= of_component.unsqueeze(1)).sum(1, keepdim=True).clamp(max=self.num_mixtures - 1)
+        component = component.expand(-1, 1, *means.shape[2:])  # (B, 1, C, ...)
+        means, log_scales, coefficients = (part.gather(1, component) for part in (means, log_scales, coefficients))
+        noise = log_scales.exp() * of_value.logit().unsqueeze(1)
         v = torch.zeros_like(means)
-        for channel in range(means.shape[2]):
-            coupled = self._coupled_means(means, coefficients, v)
-            v[:, :, channel] = 2 * _rounded(coupled[:, :, channel] + noise[:, :, channel]) - 1
+        for channel in range(channels):  # without coupling the values of other channels do not matter
+            mean = self._coupled_means(means, coefficients, v)[:, :, channel]
+            v[:, :, channel] = 2 * _rounded(mean + noise[:, :, channel]) - 1
         return _rounded(v).squeeze(1)
 
     def mean(self, parameters: Tensor) -> Tensor:
@@ -145,9 +151,3 @@ def _log_prob_of_bin(v: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 def _rounded(v: Tensor) -> Tensor:
     """x in {0, 1/255, ..., 1}, the byte nearest to v in [-1, 1]."""
     return ((v + 1) / 2 * (LEVELS - 1)).round().clamp(0, LEVELS - 1) / (LEVELS - 1)
-
-
-def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniform on the open interval (0, 1)."""
-    drawn = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-    return drawn.clamp(torch.finfo(like.dtype).tiny, 1 - torch.finfo(like.dtype).eps)

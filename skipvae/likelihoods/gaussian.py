@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from skipvae.likelihoods.base import DENSITY, LEVELS, Likelihood, are_levels, describe, wide
+from skipvae.likelihoods.base import DENSITY, LEVELS, Likelihood, are_levels, describe, inside, wide
 
 LOG_2PI = math.log(2 * math.pi)
 GAIN = 10.0
@@ -74,11 +74,10 @@ class Gaussian(Likelihood):
         error = (x - mean) * (-log_scale).exp()
         return (-0.5 * (error.square() + LOG_2PI) - log_scale + offset).flatten(1).sum(1)
 
-    def sample(self, parameters: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """x ~ p(x | parameters), (B, C, ...); bytes k / 255 with dequantize."""
-        mean = wide(parameters)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-        x = mean + self.log_scale.view(-1, *[1] * (mean.dim() - 2)).exp().to(mean.dtype) * noise
+    def draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
+        """See `Likelihood.draw`; bytes k / 255 with dequantize."""
+        mean, noise = wide(parameters), torch.special.ndtri(inside(uniform))
+        x: Tensor = mean + self.log_scale.view(-1, *[1] * (mean.dim() - 2)).exp().to(mean.dtype) * noise
         return (x * LEVELS).floor().clamp(0, LEVELS - 1) / (LEVELS - 1) if self.dequantize else x
 
     def mean(self, parameters: Tensor) -> Tensor:
