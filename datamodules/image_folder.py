@@ -115,16 +115,20 @@ class ImageFolderDataModule(ImageDataModule):
         if len(names) > 1:
             self.label_names = names
         label_of = {name: label for label, name in enumerate(self.label_names)}
-        pictures = [_Picture(path.as_posix(), split, label_of.get(name, -1)) for path, split, name in found]
-        train = [picture for picture in pictures if picture.split == "train"]
-        order = permutation(len(train), Stream.SPLIT, self.split_seed).tolist()
+        order = permutation(len(found), Stream.SPLIT, self.split_seed).tolist()  # so that classes take turns
+        pictures = [
+            _Picture(path.as_posix(), split, label_of.get(name, -1))
+            for path, split, name in map(found.__getitem__, order)
+        ]
+        train = [i for i, picture in enumerate(pictures) if picture.split == "train"]
+        start = 0
         for split in ("test", "val"):
             if split not in given:
                 size = max(1, round(self.fractions[split] * len(train)))
-                drawn, order = order[:size], order[size:]
-                pictures += [train[i]._replace(split=split) for i in drawn]
-        kept = {train[i].path for i in order}
-        return [picture for picture in pictures if picture.split != "train" or picture.path in kept]
+                for i in train[start : start + size]:
+                    pictures[i] = pictures[i]._replace(split=split)
+                start += size
+        return pictures
 
     def prepare_data(self) -> None:
         prepare(self._folders, self._name, self._write)

@@ -1,6 +1,7 @@
 """The files that `--config` names: each may name its `base`, and all of them make one config."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ def with_own_data_settings(config: Config, args: Sequence[str]) -> Config:
     data, classes = config.get("data"), values_of(args, "--data")
     if not isinstance(data, dict) or not classes or not classes[-1].rpartition(".")[2].isidentifier():
         return config
+    if "." not in classes[-1] and "." in (path := str(data.get("class_path"))):
+        import_module(path.rpartition(".")[0])  # its neighbours are known by their names alone
     own = merged(config, {"data": classes[-1]})
     if own["data"] == classes[-1] and data.get("init_args"):
         was, now = (str(path).rpartition(".")[2] for path in (data.get("class_path"), classes[-1]))

@@ -1,5 +1,6 @@
 """The files of `--config` and their bases make one config."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,14 @@ def test_an_option_before_the_config_is_applied(workspace):
     assert fit("--config", str(CONFIG), "--data.binarize=none").datamodule.binarize == "none"
     first = ["fit", "--model.decoder.num_layers=3", "--trainer.max_epochs=2", "--config", str(CONFIG)]
     assert cli.parse(first)["trainer"]["max_epochs"] == 2
+
+
+def test_another_class_of_the_module_that_the_config_names_is_known_by_its_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data_of_mine.py").write_text("", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)  # type: ignore[no-untyped-call]
+    file = tmp_path / "config.yaml"
+    file.write_text("data: {class_path: data_of_mine.First, init_args: {seed: 1}}\n", encoding="utf-8")
+    with_one_config(["fit", "--config", str(file), "--data", "Second"])
+    assert "data_of_mine" in sys.modules
