@@ -1,4 +1,4 @@
-"""What happens around training: annealing, pictures, reports and files."""
+"""Lightning callbacks: KL annealing, checkpoints, TensorBoard, reports and prediction files."""
 
 from skipvae.callbacks.checkpoints import BestAndLast
 from skipvae.callbacks.diagnosis import verdict

@@ -1,4 +1,4 @@
-"""Is my VAE collapsed? What the encoder puts into z and whether the decoder listens, in words, with advice."""
+"""Is my VAE collapsed? A verdict in words: whether the encoder informs z and the decoder uses it, with advice."""
 
 import math
 from collections.abc import Mapping
@@ -31,15 +31,15 @@ def verdict(results: Mapping[str, Any], skip: bool, annealed: bool = False, free
         return "no latent variables, so nothing that could collapse"
     active, kl = results["au"], results["kl"]
     collapsed, thin = num_units - active, active > 0 and kl / active < NEGLIGIBLE
-    informs, heard = _exceeds_noise(results, "mi"), _exceeds_noise(results, "decoder_dependence")
-    healthy = not collapsed and not thin and informs is not False and heard is not False
+    encoder_informs, decoder_listens = _exceeds_noise(results, "mi"), _exceeds_noise(results, "decoder_dependence")
+    healthy = not collapsed and not thin and encoder_informs is not False and decoder_listens is not False
 
     units = f"{active} of {num_units} units active"
     if collapsed or healthy:
         units += f", {collapsed or 'none'} collapsed"
     parts = [units, f"KL {_nats(kl)} nats{f', under {NEGLIGIBLE} for each active unit' if thin else ''}"]
-    parts += _sides(results, informs, heard)
-    if informs is False and kl - results["mi"] > NEGLIGIBLE:
+    parts += _sides(results, encoder_informs, decoder_listens)
+    if encoder_informs is False and kl - results["mi"] > NEGLIGIBLE:
         parts.append("the KL carries no information: the posterior is alike for all x, away from the prior")
     if not healthy:
         remedies = {"skip": skip, "KL annealing": annealed, "free bits": free_bits}
@@ -66,20 +66,20 @@ def _exceeds_noise(results: Mapping[str, Any], key: str) -> bool | None:
     return bool(results[key] > max(NEGLIGIBLE, 0.0 if math.isnan(error) else 2 * error))
 
 
-def _sides(results: Mapping[str, Any], informs: bool | None, heard: bool | None) -> list[str]:
+def _sides(results: Mapping[str, Any], encoder_informs: bool | None, decoder_listens: bool | None) -> list[str]:
     """A sentence on encoder and decoder, as far as they were measured."""
     mi, exchanged = _measured(results, "mi"), "when z is exchanged between examples"
     silent = f"the encoder puts nothing into z (MI {mi})"
-    if informs is None or heard is None:
-        return [silent] if informs is False else []
+    if encoder_informs is None or decoder_listens is None:
+        return [silent] if encoder_informs is False else []
     moves = f"log p(x|z) moves by {_measured(results, 'decoder_dependence')} {exchanged}"
-    if informs and heard:
+    if encoder_informs and decoder_listens:
         loss = _measured(results, "exchange_loss")
         return [f"both sides use z: MI {mi}, and the decoder loses {loss} {exchanged}"]
-    listens = heard or _exceeds_noise(results, "prior_dependence")
-    if listens and not heard:
+    listens = decoder_listens or _exceeds_noise(results, "prior_dependence")
+    if listens and not decoder_listens:
         moves += f", but by {_measured(results, 'prior_dependence')} when it is drawn from the prior"
-    if informs:
+    if encoder_informs:
         return [f"encoder only: MI {mi}, but the decoder {'does not use it' if listens else 'ignores z'} ({moves})"]
     if listens:
         return [f"decoder only: the decoder listens ({moves}), but {silent}"]

@@ -1,4 +1,4 @@
-"""What all callbacks that draw share: when they draw, at what cost, and that training never notices."""
+"""The base of all callbacks that draw: when they draw, at what cost, and without an effect on training."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from torch import Tensor
 from skipvae.nn.evaluation_mode import evaluation_mode
 
 
-class Pictures(Callback, ABC):
+class DrawingCallback(Callback, ABC):
     """Draws for TensorBoard after validations and at the end of training, in the first process only.
 
-    A drawing is left out while all of them together would exceed their share of the training time so far; the first
+    A drawing is skipped while all of them together would exceed their fraction of the training time so far; the first
     and the last are always made. Nothing that is drawn changes a number of the training.
 
     Args:
         every_n_epochs: draw after the validations of every n-th epoch.
-        time_share: share of the training time that drawing may take.
-        num_kept: how many examples of the validation data are kept for drawing: the same ones each time.
+        time_share: fraction of the training time that drawing may take.
+        num_kept: this many examples of the validation data are drawn, the same ones each time.
 
     Raises:
         ValueError: if every_n_epochs is below 1.
@@ -43,7 +43,7 @@ class Pictures(Callback, ABC):
         """Draws with a `SummaryWriter`; runs in evaluation mode and without gradients."""
 
     def draw_last(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
-        """Draws what is wanted only once, at the end of training."""
+        """Draws what is needed only once, at the end of training."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock."""
@@ -53,7 +53,7 @@ class Pictures(Callback, ABC):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Keeps the first examples of the validation data."""
-        if not _draws(trainer):
+        if not draws_here(trainer):
             return
         if batch_idx == 0:
             self._kept = []
@@ -63,23 +63,23 @@ class Pictures(Callback, ABC):
             self._kept.append((batch[0][:wanted], label))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws if it is due and affordable."""
+        """Draws if it is due and within the allowed time."""
         due = not trainer.sanity_checking and trainer.current_epoch % self.every_n_epochs == 0
         allowance = self.time_share * (perf_counter() - self._begin)
         if due and self._spent + self._latest_cost <= allowance:
             self._draw(trainer, pl_module, last=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws the final state and lets go of the data."""
+        """Draws the final state and frees the examples."""
         self._draw(trainer, pl_module, last=True)
         self._kept = []
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule, last: bool) -> None:
-        if not (_draws(trainer) and self._kept):
+        if not (draws_here(trainer) and self._kept):
             return
         begin = perf_counter()
         writer = next(logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger))
-        with aside(trainer, pl_module):
+        with without_side_effects(trainer, pl_module):
             if self._drawn_at != trainer.global_step:
                 self.draw(trainer, pl_module, writer)
             if last:
@@ -89,15 +89,15 @@ class Pictures(Callback, ABC):
         self._spent += self._latest_cost
 
 
-def _draws(trainer: Trainer) -> bool:
+def draws_here(trainer: Trainer) -> bool:
     """Whether this process trains and is the one that writes for TensorBoard."""
     writes = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
     return trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero and writes
 
 
 @contextmanager
-def aside(trainer: Trainer, pl_module: LightningModule, seed: int = 0) -> Iterator[None]:
-    """Evaluation mode, no gradients, and random numbers of its own: what happens inside leaves training untouched."""
+def without_side_effects(trainer: Trainer, pl_module: LightningModule, seed: int = 0) -> Iterator[None]:
+    """Evaluation mode, no gradients and a random state of its own: training is the same as without the block."""
     devices = [pl_module.device] if pl_module.device.type == "cuda" else []
     forked = torch.random.fork_rng(devices, device_type="cuda")
     with forked, trainer.precision_plugin.forward_context(), torch.no_grad(), evaluation_mode(pl_module):

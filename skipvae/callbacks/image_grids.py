@@ -7,11 +7,11 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from skipvae.callbacks.drawing import Pictures
+from skipvae.callbacks.drawing import DrawingCallback
 
 
-class ImageGrids(Pictures):
-    """What an image model reconstructs, what it dreams of, and what its latent dimensions mean.
+class ImageGrids(DrawingCallback):
+    """Reconstructions, samples and latent traversals of an image model.
 
     - images/reconstructions: validation images, each above its reconstruction.
     - images/samples: samples of the model, for the same z each time.
@@ -23,7 +23,7 @@ class ImageGrids(Pictures):
     Args:
         every_n_epochs: draw after the validations of every n-th epoch.
         num_images: images in a row.
-        time_share: share of the training time that drawing may take; the first and last grids are always drawn.
+        time_share: fraction of the training time that drawing may take; the first and last grids are always drawn.
     """
 
     def __init__(self, every_n_epochs: int = 5, num_images: int = 8, time_share: float = 0.02) -> None:
@@ -31,9 +31,9 @@ class ImageGrids(Pictures):
         self.num_images = num_images
 
     def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
-        """See `Pictures.draw`."""
+        """See `DrawingCallback.draw`."""
         model: Any = pl_module
-        if not hasattr(model.decoder, "image_shape"):
+        if model.decoder.modality != "image":
             return
         grids = {"samples": model.sample(2 * self.num_images)}
         if model.decoder.latent_dim:
@@ -55,7 +55,7 @@ class ImageGrids(Pictures):
 
 
 def _grid(images: Tensor, num_columns: int) -> Tensor:
-    """(B, C, H, W) -> one picture (3, height, width); other numbers of channels than 1 and 3 are averaged."""
+    """(B, C, H, W) -> one picture (3, height, width); any other number of channels than 1 and 3 is averaged."""
     images = images.float().cpu()
     if images.shape[1] not in (1, 3):
         images = images.mean(1, keepdim=True)

@@ -50,7 +50,7 @@ class KLWeight(Callback, ABC):
         return {} if self._epochs is None else self._epochs.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Measures in the epochs that the run began with.
+        """Restores the length that the epochs had when the run began.
 
         Raises:
             ValueError: if the state is not one of ours.
@@ -59,7 +59,7 @@ class KLWeight(Callback, ABC):
         self._epochs = EpochLengths(**state_dict)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Looks how long the epochs are, and whether the weight can be computed."""
+        """Measures the epochs, and refuses a weight that cannot be computed."""
         self._epochs = self._epochs or EpochLengths.of(trainer)
         self.weight(0, self._epochs)
 
@@ -97,7 +97,7 @@ class LinearKLAnnealing(KLWeight):
         warmup_steps: length of the warm-up in optimiser steps, or
         warmup_epochs: in epochs; exactly one of them.
         rises_first: whether the weight rises before the first step, as in the published code, so that the last step of
-            the warm-up has the weight `end`. What is there called 10 epochs from 0.1 is the rise from 0: it takes 9.
+            the warm-up has the weight `end`. Its 10 epochs from 0.1 are the last 9 of a rise from 0.
 
     Raises:
         ValueError: if a number is negative, or not exactly one length is given.
@@ -120,7 +120,7 @@ class LinearKLAnnealing(KLWeight):
         rises_first: bool = False,
     ) -> None:
         self.start, self.end, self.rises_first = _not_negative(start=start), _not_negative(end=end), rises_first
-        self.warmup = _Length("warmup", warmup_steps, warmup_epochs)
+        self.warmup = _Duration("warmup", warmup_steps, warmup_epochs)
 
     def weight(self, step: int, epochs: EpochLengths) -> float:
         """See `KLWeight.weight`."""
@@ -133,7 +133,7 @@ class CyclicalKLAnnealing(KLWeight):
 
     Args:
         cycles: number of cycles M.
-        ratio: share R of a cycle in which the weight rises.
+        ratio: fraction R of a cycle in which the weight rises.
         total_steps: length of all cycles together in optimiser steps, or
         total_epochs: in epochs; exactly one of them. Afterwards the weight stays at `end`.
         start: weight at the beginning of each cycle.
@@ -160,10 +160,10 @@ class CyclicalKLAnnealing(KLWeight):
         if cycles < 1:
             raise ValueError(f"cycles is {cycles}: KL annealing needs at least one cycle")
         if not 0 <= ratio <= 1:
-            raise ValueError(f"ratio is {ratio}: the share of a cycle in which the weight rises is between 0 and 1")
+            raise ValueError(f"ratio is {ratio}: the fraction of a cycle in which the weight rises is between 0 and 1")
         self.start, self.end = _not_negative(start=start), _not_negative(end=end)
         self.cycles, self.ratio = cycles, ratio
-        self.total = _Length("total", total_steps, total_epochs)
+        self.total = _Duration("total", total_steps, total_epochs)
 
     def weight(self, step: int, epochs: EpochLengths) -> float:
         """See `KLWeight.weight`."""
@@ -175,7 +175,7 @@ class CyclicalKLAnnealing(KLWeight):
         return _between(self.start, self.end, position / self.ratio if position < self.ratio else 1.0)
 
 
-class _Length:
+class _Duration:
     """A stretch of training in steps or in epochs, whichever was given."""
 
     def __init__(self, name: str, steps: int | None, epochs: float | None) -> None:
@@ -194,8 +194,8 @@ class _Length:
             raise ValueError(f"{error}: set {self.name}_steps instead of {self.name}_epochs") from error
 
 
-def _between(start: float, end: float, share: float) -> float:
-    return start + (end - start) * share if share < 1 else end
+def _between(start: float, end: float, fraction: float) -> float:
+    return start + (end - start) * fraction if fraction < 1 else end
 
 
 def _not_negative(**named: float | None) -> float:

@@ -1,4 +1,4 @@
-"""Pictures of the latent space in TensorBoard: which dimensions are used, and where the data lie."""
+"""Plots of the latent space in TensorBoard: which dimensions are used, and where the data lie."""
 
 import math
 from typing import Any
@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from pytorch_lightning import LightningModule, Trainer
 
-from skipvae.callbacks.drawing import Pictures
+from skipvae.callbacks.drawing import DrawingCallback
 
 
-class LatentPictures(Pictures):
-    """Shows collapse dimension by dimension, and the posterior means of validation data in the embedding projector.
+class LatentPictures(DrawingCallback):
+    """Plots the KL and the activity of each dimension, and the posterior means in the embedding projector.
 
     - latents/dimensions: the KL of each dimension, and the variance of its posterior mean over the data with the
       threshold of an active unit.
     - latents/kl_per_dim: a histogram of the former.
-    - latents/elbo_per_step: the ELBO along the steps of an inference that makes some.
+    - latents/elbo_per_step: the ELBO along the steps of iterative inference.
     - posterior_means, at the end of training: points in the projector with labels and, for images, thumbnails.
 
     Models without z draw nothing.
@@ -27,14 +27,14 @@ class LatentPictures(Pictures):
     Args:
         every_n_epochs: draw after the validations of every n-th epoch.
         num_points: points in the projector, at most.
-        time_share: share of the training time that drawing may take; the first and last pictures are always drawn.
+        time_share: fraction of the training time that drawing may take; the first and last plots are always drawn.
     """
 
     def __init__(self, every_n_epochs: int = 5, num_points: int = 1000, time_share: float = 0.02) -> None:
         super().__init__(every_n_epochs, time_share, num_kept=num_points)
 
     def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
-        """See `Pictures.draw`."""
+        """See `DrawingCallback.draw`."""
         results: dict[str, Any] = getattr(pl_module, "results", {})
         kl, step = results.get("kl_per_dim"), trainer.global_step
         if not kl or not all(map(math.isfinite, kl)):
@@ -54,7 +54,7 @@ class LatentPictures(Pictures):
         labels = [label.tolist() for _, label in self._kept if label is not None]
         metadata = [label for batch in labels for label in batch]
         thumbnails = None
-        if hasattr(model.decoder, "image_shape"):
+        if model.decoder.modality == "image":
             thumbnails = torch.cat([x for x, _ in self._kept]).float().cpu().mean(1, keepdim=True).expand(-1, 3, -1, -1)
         writer.add_embedding(
             means,
@@ -66,7 +66,7 @@ class LatentPictures(Pictures):
 
 
 def bars(kl: list[float], variance: list[float], threshold: float = 0.01) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture (height, width, 3) of the KL and of the variance of the posterior mean of each latent dimension.
+    """A plot (height, width, 3) of the KL and of the variance of the posterior mean of each latent dimension.
 
     Example:
         >>> bars([0.1, 2.0], [0.001, 0.9]).shape
@@ -90,7 +90,7 @@ def bars(kl: list[float], variance: list[float], threshold: float = 0.01) -> np.
 
 
 def curve(elbo: list[float]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture (height, width, 3) of the ELBO before each step of inference and after the last.
+    """A plot (height, width, 3) of the ELBO before each step of inference and after the last.
 
     Example:
         >>> curve([-90.0, -80.0, -79.0]).shape

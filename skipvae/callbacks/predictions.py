@@ -1,4 +1,4 @@
-"""The posteriors that `predict` finds, in one file."""
+"""One file with the posteriors of the predicted examples."""
 
 import csv
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class PredictionWriter(Callback):
 
     The columns are id, label, mean_0 ... mean_{K-1}, logvar_0 ... logvar_{K-1}; the rows are in the order of the ids,
     with any number of processes. `numpy.genfromtxt(path, delimiter=",", names=True)` and `pandas.read_csv(path)` read
-    it; the nine digits written give back the same float32. An id is the place of an image in its split, of a sentence
+    it; the nine digits written give back the same float32. An id is the index of an image in its split, of a sentence
     the line of the file that its split was read or drawn from, counted from 0.
 
     Where the data module has `label_names`, a last column label_name has that of each example. A file that ends in .npz
@@ -37,7 +37,7 @@ class PredictionWriter(Callback):
         self._rows: list[Tensor] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuses an impossible output before the work, not after it."""
+        """Refuses an impossible output before the work is done."""
         if stage == "predict" and type(pl_module).predict_step is LightningModule.predict_step:
             _refuse(pl_module)
         if stage == "predict" and self.output is not None:
@@ -48,14 +48,14 @@ class PredictionWriter(Callback):
         self._rows = []
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        """Keeps what was predicted for a batch."""
+        """Keeps the posteriors of a batch."""
         if not (isinstance(outputs, dict) and {"id", "label", "mean", "logvar"} <= outputs.keys()):
             _refuse(pl_module)
         columns = [outputs["id"].view(-1, 1), outputs["label"].view(-1, 1), outputs["mean"], outputs["logvar"]]
         self._rows.append(torch.cat([column.double() for column in columns], 1).cpu())  # (B, 2 + 2 K)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Merges what all processes found and writes it."""
+        """Merges the posteriors of all processes and writes them."""
         path = Path(self.output or Path(run_folder(trainer) or ".") / "predictions.csv")
         rows = torch.cat(self._rows).numpy() if self._rows else np.empty((0, 0))
         self._rows = []

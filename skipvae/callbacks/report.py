@@ -1,4 +1,4 @@
-"""What a test found: a table and a verdict for people, metrics.json for programs."""
+"""The results of a test: a table and a verdict for people, metrics.json for programs."""
 
 import json
 import math
@@ -25,10 +25,10 @@ class Report(Callback):
     """Prints the results of `validate` and `test` with their meaning and a verdict; `test` writes metrics.json.
 
     The file goes into the run's folder: the results in full precision, the number of examples, the seed, the
-    checkpoint, what the model and the data are, and the seconds that the test, and training in the same process, took.
+    checkpoint, the classes of the model and the data, and the seconds of the test, and of training in the same process.
 
     Args:
-        settings: what else the file is to say of how the results were obtained.
+        settings: further entries of the file, on how the results were obtained.
     """
 
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
@@ -107,7 +107,7 @@ class Report(Callback):
 
 
 def describe(model: Any) -> dict[str, Any]:
-    """What a model is: its parts by class, whether it skips, and the size of z.
+    """The parts of a model by class, whether it skips, and the size of z.
 
     Example:
         >>> from skipvae.decoders import MLPDecoder

@@ -4,25 +4,25 @@ from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 
-from skipvae.callbacks.drawing import Pictures, _draws
+from skipvae.callbacks.drawing import DrawingCallback, draws_here
 from skipvae.text.codec import TextCodec
 from skipvae.text.tokens import pad_sentences
 
 
-class TextSamples(Pictures):
-    """What a text model writes.
+class TextSamples(DrawingCallback):
+    """Sentences written by a text model.
 
     - text/samples: sentences drawn from the model, for the same z each time.
-    - text/reconstructions: validation sentences, each above the likeliest next words from its posterior mean.
-    - text/interpolations: the way between two validation sentences.
+    - text/reconstructions: validation sentences, each above the most probable next words from its posterior mean.
+    - text/interpolations: sentences on the line between the posterior means of two validation sentences.
 
     Models of other data than text write nothing, and models without z only samples.
 
     Args:
         every_n_epochs: write after the validations of every n-th epoch.
-        num_sentences: how many samples, reconstructions and steps of the way.
+        num_sentences: how many samples, reconstructions and steps of the interpolation.
         max_length: words of a generated sentence at most.
-        time_share: share of the training time that this may take; the first and last texts are always written.
+        time_share: fraction of the training time that this may take; the first and last texts are always written.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class TextSamples(Pictures):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         """Keeps the first sentence of each of the first batches: those of one batch are equally long."""
-        if not _draws(trainer) or not _is_text(pl_module):
+        if not draws_here(trainer) or not _writes_text(pl_module):
             return
         if batch_idx == 0:
             self._kept = []
@@ -43,7 +43,7 @@ class TextSamples(Pictures):
             self._kept.append((batch[0][:1], None))
 
     def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
-        """See `Pictures.draw`."""
+        """See `DrawingCallback.draw`."""
         model: Any = pl_module
         sentences = TextCodec.of(model)
         options = {"max_length": self.max_length}
@@ -57,14 +57,14 @@ class TextSamples(Pictures):
             pairs = zip(sentences.decode(x), sentences.decode(model.reconstruct(x, **options)), strict=True)
             rows = [f"| {_plain(given)} | {_plain(made)} |" for given, made in pairs]
             texts["reconstructions"] = "\n".join(["| sentence | reconstruction |", "|---|---|", *rows])
-            way = model.interpolate(x[:1], x[-1:], self.num_sentences, **options)[0]
-            texts["interpolations"] = "\n".join(f"1. {_plain(sentence)}" for sentence in sentences.decode(way))
+            path = model.interpolate(x[:1], x[-1:], self.num_sentences, **options)[0]
+            texts["interpolations"] = "\n".join(f"1. {_plain(sentence)}" for sentence in sentences.decode(path))
         for name, text in texts.items():
             writer.add_text(f"text/{name}", text, trainer.global_step)
 
 
-def _is_text(model: Any) -> bool:
-    return hasattr(model.decoder, "vocab_size") and model.vocabulary is not None
+def _writes_text(model: Any) -> bool:
+    return bool(model.decoder.modality == "text" and model.vocabulary is not None)
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,6 @@ from torchvision.utils import save_image
 from skipvae.cli import text_output
 from skipvae.cli.argv import values_of
 from skipvae.cli.generate_options import COMMANDS, Interpolate, Options, Reconstruct, Sample, add_options
-from skipvae.cli.text_output import is_text
 from skipvae.models import VAE, GenerativeModel
 from skipvae.models.test_split import first_test_examples
 from skipvae.persistence import saved_runs
@@ -27,7 +26,7 @@ GREY = 0.5
 def sample(options: Sample) -> None:
     """Draws from a trained model: z from the prior, then x given z."""
     model = _load(options, GenerativeModel)
-    if is_text(model):
+    if model.decoder.modality == "text":
         text_output.write_samples(model, options.num or 10, options, options.output)
         return
     output = _image_file(options, "samples.png")
@@ -37,7 +36,7 @@ def sample(options: Sample) -> None:
 def reconstruct(options: Reconstruct) -> None:
     """Decodes the posterior means of test examples: each input stands above its reconstruction."""
     model = _load(options, VAE)
-    if is_text(model):
+    if model.decoder.modality == "text":
         if options.text is not None:
             x = text_output.read_sentences(model, [options.text])
         else:
@@ -54,7 +53,7 @@ def reconstruct(options: Reconstruct) -> None:
 def interpolate(options: Interpolate) -> None:
     """Decodes the straight line in latent space from one test example to another, one pair in a row."""
     model = _load(options, VAE)
-    if is_text(model):
+    if model.decoder.modality == "text":
         if options.start is not None and options.end is not None:
             x0, x1 = (text_output.read_sentences(model, [sentence]) for sentence in (options.start, options.end))
         else:
@@ -115,7 +114,7 @@ def _load(options: Options, kind: type[Any]) -> Any:
         raise ValueError(
             f"{path} holds a model without latent variables ({kind_of_model}): it can only be sampled from"
         )
-    if is_text(model) and options.output is not None:
+    if model.decoder.modality == "text" and options.output is not None:
         check_output(options.output)
     return model
 
@@ -133,7 +132,7 @@ def _test_examples(model: Any, options: Any, num: int) -> Tensor:
     """Test examples (num, ...): the first ones, or sentences from all over the split, which is sorted by length."""
     path = saved_runs.checkpoint_at(options.ckpt_path)
     data = options.data if options.data is not None else saved_runs.data_of(path)
-    text = is_text(model)
+    text = model.decoder.modality == "text"
     x = first_test_examples(data, None if text else num).x
     if text:
         check_same_vocabulary(model.vocabulary, vocabulary_of(data), path)

@@ -12,11 +12,6 @@ from skipvae.persistence.atomic import atomic_write
 from skipvae.text.codec import TextCodec
 
 
-def is_text(model: GenerativeModel) -> bool:
-    """Whether a model's examples are sentences."""
-    return hasattr(model.decoder, "vocab_size")
-
-
 def read_sentences(model: GenerativeModel, texts: list[str]) -> Tensor:
     """Sentences of the user as token ids (B, T); prints the words outside the vocabulary to standard error.
 

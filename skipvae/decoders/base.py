@@ -1,7 +1,7 @@
 """The interface of decoders: log p(x|z), and samples."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,11 @@ class Decoder(Component, nn.Module, ABC):
     Attributes:
         latent_dim: the size K of z; 0 means that there is no z (an autoregressive baseline) and z is None everywhere.
         skip: whether z reaches every layer (see `skipvae.skip`).
+        modality: the kind of x, for what is drawn, printed and read: "image" (`image_shape` says which size), "text"
+            (`vocab_size` says how many tokens), or "other".
     """
 
+    modality: ClassVar[Literal["image", "text", "other"]] = "other"
     latent_dim: int
     skip: bool
 
@@ -68,6 +71,7 @@ class ImageDecoder(Decoder):
         likelihood: what the parameters are parameters of, Bernoulli unless given.
     """
 
+    modality = "image"
     image_shape: tuple[int, int, int]
 
     def __init__(self, likelihood: Likelihood | None = None) -> None:

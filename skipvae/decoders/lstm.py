@@ -59,6 +59,8 @@ class LSTMDecoder(Decoder):
         (torch.Size([2]), tensor([2, 2]))
     """
 
+    modality = "text"
+
     def __init__(
         self,
         latent_dim: int = 32,

@@ -1,4 +1,4 @@
-"""What an evaluation measures over a split, in one place."""
+"""The measurements of an evaluation over a split, in one place."""
 
 from collections.abc import Mapping
 from math import exp, log
@@ -17,7 +17,7 @@ def with_facts(results: dict[str, Any], facts: Mapping[str, float]) -> dict[str,
     """Results, with the facts of the split beside them, and per word, character and byte where these say its sizes.
 
     The nats are those of everything that the model predicts, the end of each sentence included. An unknown word costs
-    no more than its symbol, so the numbers compare vocabularies where few words are unknown, and where the same
+    no more than its token, so the results compare vocabularies where few words are unknown, and where the same
     sentences were left out or cut.
 
     Args:
@@ -46,7 +46,7 @@ def with_facts(results: dict[str, Any], facts: Mapping[str, float]) -> dict[str,
 
 
 class LikelihoodEvaluation(nn.Module):
-    """How likely a split is: a bound of log p(x), log p(x) itself where it is known better, perplexity for text.
+    """The likelihood of a split: a bound of log p(x), log p(x) itself where it is known better, perplexity for text.
 
     Summed in float64 and merged exactly across processes.
     """
@@ -57,7 +57,7 @@ class LikelihoodEvaluation(nn.Module):
         self._with_nll = self._with_predictions = False
 
     def update_likelihood(self, elbo: Tensor, log_likelihood: Tensor | None, num_predictions: Tensor | None) -> None:
-        """Takes in a batch: its ELBO, log p(x) if it is known better, and its numbers of predicted tokens, all (B,)."""
+        """Adds a batch: its ELBO, log p(x) if it is known better, and the numbers of tokens it predicts, all (B,)."""
         self.elbo.update(elbo)
         if log_likelihood is not None:
             self._with_nll = True
@@ -83,7 +83,7 @@ class LikelihoodEvaluation(nn.Module):
         return results
 
     def reset(self) -> None:
-        """Forgets what was taken in."""
+        """Removes all batches."""
         self._with_nll = self._with_predictions = False
         for metric in self.children():
             metric.reset()  # type: ignore[operator]
@@ -111,7 +111,7 @@ class Evaluation(LikelihoodEvaluation):
         self._with_refinement = self._with_labels = self._with_dependence = False
 
     def update_latents(self, posterior: DiagonalGaussian, z: Tensor, terms: Elbo) -> None:
-        """Takes in q(z|x) of a batch, one z (B, K) drawn from it, and the ELBO by that z."""
+        """Adds q(z|x) of a batch, one z (B, K) drawn from it, and the ELBO by that z."""
         self.reconstruction.update(terms.reconstruction)
         self.kl.update(terms.kl)
         self.kl_per_dim.update(terms.kl_per_dim)
@@ -119,24 +119,24 @@ class Evaluation(LikelihoodEvaluation):
         self.mutual_information.update(posterior.mean, posterior.logvar, z)
 
     def update_dependence(self, change: Tensor) -> None:
-        """Takes in how log p(x|z) of a batch changes if z is exchanged, and if it is drawn from the prior, (B, 2)."""
+        """Adds how log p(x|z) of a batch changes if z is exchanged, and if it is drawn from the prior, (B, 2)."""
         self._with_dependence = True
         change = change[change.isfinite().all(1)]  # x may be impossible by another z
         self.dependence.update(torch.column_stack([change.abs(), change[:, 0]]))
 
     def update_refinement(self, elbo_per_step: Tensor, diverged: Tensor) -> None:
-        """Takes in the ELBO of a batch along the steps of inference, (B, num_steps + 1), and who fell back, (B,)."""
+        """Adds the ELBO of a batch along the steps of inference, (B, num_steps + 1), and which diverged, (B,)."""
         self._with_refinement = True
         self.elbo_per_step.update(elbo_per_step)
         self.diverged.update(diverged.double())
 
     def update_labels(self, mean: Tensor, label: Tensor, x: Tensor, training: bool = False) -> None:
-        """Takes in the posterior means (B, K) and the labels (B,) of a batch x of the test or the training split."""
+        """Adds the posterior means (B, K) and the labels (B,) of a batch x of the test or the training split."""
         self._with_labels = True
         self.representation.update(mean, label, None if x.is_floating_point() else x, training)
 
     def reset(self) -> None:
-        """Forgets what was taken in."""
+        """Removes all batches."""
         self._with_refinement = self._with_labels = self._with_dependence = False
         super().reset()
 

@@ -1,4 +1,4 @@
-"""Examples of the training split for a test: what classifiers of the posterior means are fitted on."""
+"""Examples of the training split for a test, on which classifiers of the posterior means are fitted."""
 
 from collections.abc import Iterator
 from copy import copy

@@ -1,1 +1,1 @@
-"""What any training shares."""
+"""Parts that the training of any model uses, one job each."""

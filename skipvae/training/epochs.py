@@ -1,4 +1,4 @@
-"""Epochs as a unit of time: how many optimizer steps they have."""
+"""Epochs as a unit of time: their number of optimizer steps."""
 
 from math import ceil, isinf
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step at hand is finished and saved, then the process ends."""
+"""Ctrl-C and SIGTERM: the current step is finished and saved, then the process ends."""
 
 import signal
 import time
@@ -12,7 +12,7 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 class StopRequests:
-    """Notes the signals that ask a training to end, instead of obeying at once; the same one again is obeyed.
+    """Notes the signals that ask a training to end; only the same one again ends it at once.
 
     Lightning's own handler of SIGTERM ends the process with status 0 and nothing saved.
     """
@@ -26,7 +26,7 @@ class StopRequests:
         self._previous: dict[int, Any] = {}
 
     def listen(self, received_sigterm: bool = False) -> None:
-        """Takes over both signals; anywhere but in the main thread, whoever runs us handles them.
+        """Handles both signals; anywhere but in the main thread, the caller handles them.
 
         Args:
             received_sigterm: whether one came before.
@@ -42,7 +42,7 @@ class StopRequests:
             self._note(signal.SIGTERM, None)
 
     def release(self) -> None:
-        """Gives both signals back."""
+        """Restores the handlers of both signals."""
         while self._previous:
             signal.signal(*self._previous.popitem())
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skipvae.callbacks import ImageGrids, LatentPictures, drawing
-from skipvae.callbacks.drawing import Pictures, aside
+from skipvae.callbacks.drawing import DrawingCallback, without_side_effects
 from tests.callbacks.tiny import make_loader, make_model, make_trainer
 
 
@@ -18,7 +18,7 @@ class Clock:
         return self.now
 
 
-class Slow(Pictures):
+class Slow(DrawingCallback):
     """Takes ten seconds for each drawing."""
 
     def __init__(self, clock: Clock, **options: Any) -> None:
@@ -66,7 +66,7 @@ def test_aside_restores_modes_and_random_numbers(tmp_path: Path) -> None:
     drawn = []
 
     def fail() -> None:
-        with aside(make_trainer(tmp_path), model):
+        with without_side_effects(make_trainer(tmp_path), model):
             assert not any(module.training for module in model.modules())
             drawn.append(torch.randn(3))
             raise RuntimeError
