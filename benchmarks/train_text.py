@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from contenders import Contender
 from torch import Tensor, nn
 
+from skipvae.compatibility import cpu_computes_bfloat16
 from skipvae.decoders import LSTMDecoder
 from skipvae.encoders import LSTMEncoder
 from skipvae.objectives.elbo import elbo, training_loss
@@ -225,7 +226,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     torch.set_num_threads(args.num_threads)
-    has_bf16 = args.device == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    has_bf16 = args.device == "cuda" or cpu_computes_bfloat16()
     kinds = args.kinds or [kind for kind in KINDS[1:] if has_bf16 or "bf16" not in kind]
     for vocab_size in args.vocab_size:
         for hidden_dim in args.hidden_dim:

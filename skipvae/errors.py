@@ -1,4 +1,4 @@
-"""What a user can mend is told in one line that names the mend, with exit status 2 and no traceback."""
+"""Errors that a user can fix: one line that names the fix, with exit status 2 and no traceback."""
 
 import inspect
 import re
@@ -8,7 +8,9 @@ from argparse import ArgumentError
 from importlib import import_module
 from pathlib import Path
 
-from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from skipvae.compatibility import BUILDING, RESTORING
 
 USER_ERRORS = (
     ValueError,
@@ -21,39 +23,33 @@ USER_ERRORS = (
 """The kinds of error that come from what the user gave; others are our own and keep their traceback."""
 
 WRAPPING = ("jsonargparse", "pytorch_lightning", "lightning_fabric")
-"""Packages that raise errors of their own around those that they pass on."""
+"""Packages that wrap errors of others in errors of their own."""
 
 PACKAGE = Path(__file__).parent
 NOT_USERS = (Path(sys.prefix), Path(sys.base_prefix), PACKAGE, PACKAGE.with_name("datamodules"))
 """Folders of code that is not the user's."""
 
 PARSER_NOISE = ("Does not validate", "Subtypes", "Errors", "Given value", "Expected a <class 'NoneType'>")
-"""How the lines of a parser's message begin that say nothing to a user."""
+"""Beginnings of the lines in a parser's message that tell a user nothing."""
 
 
-RESTORING = ("resume_start", "restore_training_state", "_restore_modules_and_callbacks", "load_state_dict")
-"""Functions, Lightning's and ours, in which an error comes from what a checkpoint says of the training state."""
-BUILDING = ("instantiate_classes", "configure_optimizers")
-"""Functions in which an error comes from what a config asks for."""
-
-
-def told(error: BaseException) -> str | None:
-    """The line that a user is told; None for an error of our own, which keeps its traceback.
+def user_message(error: BaseException) -> str | None:
+    """The line for the user; None for an error of our own, which keeps its traceback.
 
     Example:
-        >>> told(ValueError("batch_size must be at least 1"))
+        >>> user_message(ValueError("batch_size must be at least 1"))
         'batch_size must be at least 1'
-        >>> told(KeyError("a bug"))
+        >>> user_message(KeyError("a bug"))
     """
     if isinstance(error, USER_ERRORS):
-        return one_line(error) + _place(error)
+        return one_line(error) + _origin(error)
     passed = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-    for functions, what in (
-        (RESTORING, "the checkpoint cannot be taken up, it is damaged or of another version"),
+    for functions, message in (
+        (RESTORING, "the run cannot be resumed from the checkpoint, which is damaged or of another version"),
         (BUILDING, "the config asks for what cannot be built (SKIPVAE_TRACEBACK=1 shows where)"),
     ):
         if not passed.isdisjoint(functions):
-            return " ".join(f"{what}: {error!r}".split()) + _place(error)
+            return " ".join(f"{message}: {error!r}".split()) + _origin(error)
     return None
 
 
@@ -84,13 +80,13 @@ def arguments_of(kind: type) -> list[str]:
 
 
 def _wraps(error: BaseException) -> bool:
-    """Whether a parser or trainer raised it around an error that says more."""
+    """Whether a parser or trainer raised it to wrap an error that says more."""
     raised_in = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     return not isinstance(error, ArgumentError) and (not raised_in or raised_in[-1].startswith(WRAPPING))
 
 
-def _place(error: BaseException) -> str:
-    """Where in a file of the user's it came up, if it did."""
+def _origin(error: BaseException) -> str:
+    """The line of the user's own code in which an error came up, if there is one."""
     passed = ((Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__))
     own = [
         f"{path}:{line}" for path, line in passed if path.is_absolute() and not any(map(path.is_relative_to, NOT_USERS))

@@ -11,8 +11,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
+from skipvae.compatibility import log_step, save_at_epoch_end
 from skipvae.persistence.atomic import atomic_write
 from skipvae.persistence.checkpoint import check_like
+from skipvae.training.accumulation import ends_step
 from skipvae.training.signals import StopRequests, stop_error
 
 
@@ -43,11 +45,9 @@ class BestAndLast(ModelCheckpoint):
     ends within an epoch, by `max_steps` or `max_time`, is saved there and validated: a resumed run finishes the epoch.
 
     Args:
-        monitor: what decides which checkpoint is best; larger is better.
+        monitor: the metric of the best checkpoint; larger is better.
         every_n_train_steps: also save `last.ckpt` this often within an epoch; 0 for the ends of epochs only.
     """
-
-    CHECKPOINT_EQUALS_CHAR = "-"
 
     def __init__(self, monitor: str = "val/elbo", every_n_train_steps: int = 0) -> None:
         # Not `save_last`, with which Lightning writes `last.ckpt` only after an epoch that was the best so far.
@@ -57,7 +57,7 @@ class BestAndLast(ModelCheckpoint):
         self._requests = StopRequests()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Sees to it that checkpoints are written whole, and clears what a kill left of one."""
+        """Has checkpoints written whole, and removes unfinished ones that a kill left behind."""
         super().setup(trainer, pl_module, stage)
         self._began = False
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
@@ -67,7 +67,7 @@ class BestAndLast(ModelCheckpoint):
                 leftover.unlink()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up what is best so far, also where the run folder has moved or now goes by another path.
+        """Restores the best checkpoint so far, also where the run folder has moved or has another path now.
 
         Raises:
             ValueError: if the state is not one of ours.
@@ -86,10 +86,10 @@ class BestAndLast(ModelCheckpoint):
         super().load_state_dict({**state_dict, **moved, "best_k_models": best})
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes over Ctrl-C and SIGTERM for the time of training."""
+        """Handles Ctrl-C and SIGTERM for the time of training."""
         super().on_train_start(trainer, pl_module)
         self._began, self._ended, self._stop_due = True, False, False
-        self._save_on_train_epoch_end = None  # as Lightning chooses
+        save_at_epoch_end(self, None)  # as Lightning chooses
         self._requests.listen(trainer.received_sigterm)
 
     def on_train_batch_end(
@@ -101,8 +101,8 @@ class BestAndLast(ModelCheckpoint):
             # A checkpoint from here would count the epoch as whole, and its validation would never be made.
             self._ended, trainer.should_stop = False, trainer.should_stop or self._stop_due
             return
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            # In the midst of a step, whose gradient so far would be lost: whoever asks to stop has to wait.
+        if not ends_step(trainer, batch_idx):
+            # Within a step, whose gradient so far would be lost: a request to stop has to wait.
             self._stop_due = self._stop_due or _may_stop(trainer)
             trainer.should_stop = trainer.should_stop and not self._stop_due
             return
@@ -111,14 +111,13 @@ class BestAndLast(ModelCheckpoint):
         interrupted = (alone or trainer.global_step % every == 0) and self._stops(trainer)
         self._ended = trainer.global_step == trainer.max_steps or self._stop_due or _may_stop(trainer)
         if interrupted or self._ended or (self._last_every and trainer.global_step % self._last_every == 0):
-            # Lightning logs the step only after this hook, so that a kill in between would lose it; twice is once.
-            trainer._logger_connector.update_train_step_metrics()
+            log_step(trainer)
             self._save_last(trainer)
         if interrupted:
             raise self._stop_error(trainer)
         if self._ended:
             trainer.should_stop = True  # Lightning validates then, as at the end of an epoch
-            self._save_on_train_epoch_end = False  # but after the validation: `best.ckpt` is within the epoch, too
+            save_at_epoch_end(self, False)  # but after the validation: `best.ckpt` is within the epoch, too
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves `last.ckpt` if this validation has ended the training within an epoch."""
@@ -156,14 +155,14 @@ class BestAndLast(ModelCheckpoint):
             trainer.save_checkpoint(self.last_path, weights_only=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gives the signals back."""
+        """Restores the handlers of the signals."""
         super().on_train_end(trainer, pl_module)
         self._requests.release()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Says from which step the run can be resumed: that of the file, which may not be the last one done."""
+        """Prints the step from which the run can be resumed: that of the file, which may not be the last one done."""
         self._requests.release()
-        # What kept a run from being resumed would do so again.
+        # An error that kept a run from being resumed would do so again.
         fitting = trainer.state.fn == TrainerFn.FITTING and self._began
         if fitting and self.dirpath and trainer.is_global_zero and self.last_path.is_file():
             step = torch.load(self.last_path, map_location="cpu", mmap=True, weights_only=True)["global_step"]
@@ -176,6 +175,6 @@ class BestAndLast(ModelCheckpoint):
 
 
 def _may_stop(trainer: Trainer) -> bool:
-    """Whether something has asked the trainer to stop and it will."""
+    """Whether the trainer has been asked to stop and is past its minimum of epochs and steps."""
     epochs, steps = trainer.min_epochs or 0, trainer.min_steps or 0
     return trainer.should_stop and trainer.current_epoch >= epochs and trainer.global_step >= steps

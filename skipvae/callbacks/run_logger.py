@@ -1,4 +1,4 @@
-"""Where a run goes, and what TensorBoard shows of its settings."""
+"""The folder of a run's TensorBoard logs, and the settings that TensorBoard shows."""
 
 import os
 from argparse import Namespace
@@ -7,12 +7,13 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric.loggers.logger import rank_zero_experiment
-from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning import LightningModule
 from pytorch_lightning.loggers import TensorBoardLogger
-from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # the package's api module needs TensorFlow
+from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
+
+from skipvae.compatibility import write_hparams
 
 Scalar = bool | int | float | str
 
@@ -53,6 +54,12 @@ class RunLogger(TensorBoardLogger):
         super().__init__(save_dir, name=name, version=version, default_hp_metric=False, **kwargs)
         self._with_hyperparams = False
         self._numbered = version is None
+        self._number: int | None = None
+
+    @property
+    def version(self) -> int | str:
+        """The number of the run, or the name of its folder; without one, the next that is free when the run starts."""
+        return super().version if self._number is None else self._number
 
     @property
     @rank_zero_experiment
@@ -63,7 +70,7 @@ class RunLogger(TensorBoardLogger):
                 os.makedirs(self.log_dir)
                 self._numbered = False
             except FileExistsError:
-                self._version = int(self.version) + 1
+                self._number = int(self.version) + 1
         writer: SummaryWriter = super().experiment
         return writer
 
@@ -71,7 +78,7 @@ class RunLogger(TensorBoardLogger):
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, metrics: dict[str, Any] | None = None, step: int | None = None
     ) -> None:
-        """Writes the settings of the run, nested as in a config; only the first call counts, as TensorBoard has it.
+        """Writes the settings of the run, nested as in a config; only the first call counts: TensorBoard keeps one set.
 
         Args:
             params: settings; see `flatten`.
@@ -83,8 +90,7 @@ class RunLogger(TensorBoardLogger):
         if flat and not self._with_hyperparams:
             self._with_hyperparams = True
             # The id keeps runs with equal settings apart, which would be averaged otherwise.
-            summary = hparams_pb(flat, trial_id=relpath(self.log_dir, self.save_dir))
-            self.experiment._get_file_writer().add_summary(summary)
+            write_hparams(self.experiment, flat, trial=relpath(self.log_dir, self.save_dir))
         if metrics:
             self.log_metrics(metrics, step)
 

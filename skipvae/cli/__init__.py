@@ -31,6 +31,10 @@ look at a trained model:
 compare models in many runs, see configs/quickstart/images.yaml:
   study run      train and test what is not finished, then report: skipvae study run FILE --jobs 4
   study report   table and figures, nothing is trained again:      skipvae study report FILE
+
+environment variables:
+  SKIPVAE_TRACEBACK=1    show where an error comes from
+  SKIPVAE_FAST_STEPS=0   train without the speed tricks, should one do harm: docs/architecture.md
 """
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
@@ -119,6 +123,6 @@ def _line(error: BaseException) -> str | None:
     """The message of an error; imports `skipvae.errors` only if PyTorch is imported already."""
     if isinstance(error, ValueError) and "torch" not in sys.modules:
         return str(error)
-    from skipvae.errors import told
+    from skipvae.errors import user_message
 
-    return told(error)
+    return user_message(error)

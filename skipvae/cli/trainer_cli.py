@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from inspect import signature
 from typing import Any
 
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import LightningArgumentParser
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
 from skipvae.cli import slurm, usage
@@ -20,6 +20,7 @@ from skipvae.cli.message_filter import filter_messages
 from skipvae.cli.results_folder import folder_of_results
 from skipvae.cli.run_location import RUN_LOGGER, find_run_folder, set_run_folder
 from skipvae.cli.save_config import SaveConfig
+from skipvae.compatibility import ConfigOnlyCLI, cluster_environment
 from skipvae.errors import one_line
 from skipvae.persistence import saved_runs
 from skipvae.persistence.checkpoint import check_fits, read_checkpoint, spec_in
@@ -29,7 +30,7 @@ from skipvae.persistence.strict_yaml import load_text
 from skipvae.text.codec import check_same_vocabulary, vocabulary_in, vocabulary_of
 
 
-class SkipVAECLI(LightningCLI):
+class SkipVAECLI(ConfigOnlyCLI):
     """LightningCLI with our defaults: run folders, checkpoints, reports, and sizes that are written once."""
 
     def __init__(self, *args: Any, command: Sequence[str] = (), **kwargs: Any) -> None:
@@ -40,6 +41,7 @@ class SkipVAECLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's name, the callbacks that every run has, and the links between data and model."""
+        self.command_parser = parser
         root = f"{saved_runs.LOG_ROOT} or --trainer.default_root_dir"
         for option, type_, default, text in (
             ("--name", str, "skipvae", f"The run goes to ROOT/NAME/version_N, where ROOT is {root}."),
@@ -71,20 +73,16 @@ class SkipVAECLI(LightningCLI):
     def setup_parser(self, *args: Any, **kwargs: Any) -> None:
         """Makes Lightning's own table of the results an option: `Report` prints them with their meaning."""
         super().setup_parser(*args, **kwargs)
-        for command, parser in self._subcommand_parsers.items():
-            if command in ("validate", "test"):
-                parser.set_defaults({"verbose": False})
+        if {"validate", "test"} & self.subcommands().keys():
+            self.command_parser.set_defaults({"verbose": False})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses the command line, or the arguments of a call from Python."""
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
-            known = vars(self._parser(args[0]).get_defaults().as_flat())
+            known = vars(self.command_parser.get_defaults().as_flat())
             raise ValueError(one_line(error) + usage.suggestion_for_nested(one_line(error), known)) from error
-
-    def _parse_ckpt_path(self) -> None:
-        """Does nothing: Lightning would let a checkpoint's hyper-parameters override the command line."""
 
     def before_instantiate_classes(self) -> None:
         """Resolves the checkpoint and the run folder."""
@@ -94,7 +92,7 @@ class SkipVAECLI(LightningCLI):
         if config.seed_everything is not None and "seed" in (of_data := config.data.get("init_args", {})):
             of_data.seed = int(config.seed_everything)  # by now a number, also if it was `true`
         fit, root = self.subcommand == "fit", saved_runs.root_of(config.trainer.default_root_dir)
-        location = find_run_folder(config, root, self._command, self._parser(self.subcommand), fit)
+        location = find_run_folder(config, root, self._command, self.command_parser, fit)
         self._asked = config.clone()  # before the run folder is filled in
         self._writes = not config.trainer.fast_dev_run
         folder = location
@@ -104,7 +102,7 @@ class SkipVAECLI(LightningCLI):
             if fit:
                 self._note = self._held.enter_context(locked(folder, **slurm.job_facts(self._command)))
         if not fit and (location / "config.yaml").is_file():
-            folder = folder_of_results(location, config.ckpt_path, config, self._parser(self.subcommand))
+            folder = folder_of_results(location, config.ckpt_path, config, self.command_parser)
         set_run_folder(config, folder)
 
     def after_instantiate_classes(self) -> None:
@@ -129,7 +127,7 @@ class SkipVAECLI(LightningCLI):
         config = self.config[self.subcommand]
         if config.init_from is not None and config.ckpt_path is None and self.trainer.is_global_zero:
             print(f"a new run from {' and '.join(config.init_parts or ['all weights'])} in {config.init_from}")
-        environment = self.trainer._accelerator_connector.cluster_environment  # Lightning asks it in the same way
+        environment = cluster_environment(self.trainer)
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and environment.requeue_signal:
             self._held.enter_context(slurm.queued_again(environment.requeue_signal, self._note))
 
@@ -142,7 +140,7 @@ class SkipVAECLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with a progress bar that does not slow small models down."""
-        trainer_config = self._get(self.config_init, "trainer", default={})
+        trainer_config = self.config_init[self.subcommand].trainer
         given = trainer_config.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
         bars = [bar for bar in (*given, *self.trainer_defaults["callbacks"]) if isinstance(bar, ProgressBar)]
@@ -155,7 +153,7 @@ class SkipVAECLI(LightningCLI):
         report = Report({"data": asked["data"], "limit_test_batches": asked["trainer"]["limit_test_batches"]})
         own: list[Callback] = [RunFolder(trainer_config["default_root_dir"])] if self._writes else []
         if self._writes and self.subcommand == "fit":
-            own.append(SaveConfig(self._parser(self.subcommand), self._asked))
+            own.append(SaveConfig(self.command_parser, self._asked))
         trainer_config["callbacks"] = [
             *given,
             *own,
@@ -197,7 +195,7 @@ def parse(args: list[str]) -> dict[str, Any]:
         def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
             """Parses, and that is all."""
             super().parse_arguments(parser, args)
-            raise Parsed(self._parser(command).dump(self.config[command], skip_none=False))
+            raise Parsed(self.command_parser.dump(self.config[command], skip_none=False))
 
     command = args[0]
     try:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from skipvae.compatibility import noise_generators
 from skipvae.decoders.base import Decoder
 from skipvae.nn.evaluation_mode import evaluation_mode
 
@@ -136,9 +137,7 @@ def frozen(parameters: list[Tensor]) -> Iterator[None]:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """A context with random numbers from this seed; afterwards the generators continue from their state before."""
-    generators = [torch.default_generator]
-    if device.type == "cuda":
-        generators.append(torch.cuda.default_generators[device.index or 0])
+    generators = noise_generators(device)
     states = [generator.get_state() for generator in generators]
     try:
         for generator in generators:

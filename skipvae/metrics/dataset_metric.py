@@ -5,8 +5,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+
+from skipvae.compatibility import MergingMetric
 
 
 def as_float64(x: Tensor) -> Tensor:
@@ -26,7 +27,7 @@ def gather_uneven(rows: Tensor, group: Any = None) -> list[Tensor]:
     return [theirs.to(rows.device) for theirs in gathered]
 
 
-class DatasetMetric(Metric):
+class DatasetMetric(MergingMetric):
     """A metric of a whole data set, whose state is a list of float64 tensors (n, ...) called `rows`.
 
     Concatenating rows is all that merging does, so processes, `merge_state` and `forward` agree exactly,

@@ -83,9 +83,8 @@ class RunningMoments(DatasetMetric):
         self._moments = _as_moments(_merge(self.all_rows()))
         return self._moments
 
-    def _reduce_states(self, incoming_state: dict[str, Any]) -> None:
-        # torchmetrics puts two lists together here: left so, `forward` would add a row per call.
-        super()._reduce_states(incoming_state)
+    def on_merge(self) -> None:
+        """Makes one row of two states."""
         if self.rows:
             self.rows = [_merge(dim_zero_cat(self.rows))]
 

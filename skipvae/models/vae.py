@@ -1,10 +1,9 @@
-"""The variational autoencoder: an encoder, an inference, a decoder with or without skips, and what is measured."""
+"""The variational autoencoder: an encoder, an inference, a decoder with or without skips, and its measurements."""
 
 from typing import Any
 
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
@@ -147,7 +146,7 @@ class VAE(GenerativeModel):
     @torch.no_grad()
     @in_evaluation_mode
     def reconstruct(self, x: Tensor, **options: Any) -> Tensor:
-        """What the decoder makes of the posterior mean of x: mean images where they have a closed form, else a draw.
+        """x decoded from its posterior mean: mean images where they have a closed form, else a draw.
 
         Args:
             x: (B, ...).
@@ -197,7 +196,7 @@ class VAE(GenerativeModel):
 
         The steps that lead to this posterior may use the annealed weight, if the inference says so.
         """
-        annealed = self.inference.anneal_validation and self.trainer.state.fn == TrainerFn.FITTING
+        annealed = self.inference.anneal_validation and self.is_fitting
         self._measure(batch[0], num_importance_samples=0, beta=self.beta if annealed else 1.0)
 
     def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
@@ -214,11 +213,11 @@ class VAE(GenerativeModel):
             self.results["probe_skipped"] = skipped or "the training examples do not have two labels"
 
     def _encode_training_split(self) -> str | None:
-        """Takes in means and labels of training examples; the reason if there are none."""
+        """Adds means and labels of training examples to the evaluation; returns the reason if there are none."""
         first, step = self.trainer.global_rank, self.trainer.world_size
         try:
             for index, (x, label) in enumerate(labelled_training_batches(self.trainer, self.max_probe_examples)):
-                self._seed_noise(3, first + index * step)
+                self.seed_noise(3, first + index * step)
                 with self.trainer.precision_plugin.test_step_context():
                     mean = self.infer(x).mean
                 self.evaluation.update_labels(mean, label, x, training=True)
@@ -239,7 +238,7 @@ class VAE(GenerativeModel):
         self.evaluation.update_latents(posterior, z, terms)
         if inferred.elbo_per_step is not None and inferred.diverged is not None:
             self.evaluation.update_refinement(inferred.elbo_per_step, inferred.diverged)
-        if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:  # nothing within training asks for it
+        if not self.is_fitting:  # nothing within training asks for it
             self.evaluation.update_dependence(self._changes(x, z, reconstruction))
         return posterior
 

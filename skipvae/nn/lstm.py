@@ -5,6 +5,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from skipvae.compatibility import cpu_computes_bfloat16
 from skipvae.nn.backward import add_product, in_own_types
 
 PARTS = 6
@@ -47,7 +48,7 @@ class LSTM(nn.LSTM):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """As `torch.nn.LSTM`: (B, T, input_size) and, optionally, the first states to (B, T, H) and the last states."""
-        if torch.is_autocast_enabled("cpu") and input.device.type == "cpu" and not _cpu_has_bfloat16():
+        if torch.is_autocast_enabled("cpu") and input.device.type == "cpu" and not cpu_computes_bfloat16():
             with torch.autocast("cpu", enabled=False):
                 return self._run(input.float(), hx)
         return self._run(input, hx)
@@ -201,7 +202,3 @@ def _differentiable_gradients(
 def _in_bfloat16_on_cpu(input: Tensor) -> bool:
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
     return input.device.type == "cpu" and dtype == torch.bfloat16
-
-
-def _cpu_has_bfloat16() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

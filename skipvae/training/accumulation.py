@@ -1,7 +1,17 @@
-"""Gradients accumulated over several batches, where an epoch does not divide into whole groups of them."""
+"""Gradients accumulated over groups of batches, of which the last of an epoch may be smaller than the others."""
 
 from pytorch_lightning import Trainer
 from torch.optim import Optimizer
+
+
+def index_in_group(trainer: Trainer, batch_idx: int) -> int:
+    """The index of a batch within its group."""
+    return batch_idx % trainer.accumulate_grad_batches
+
+
+def ends_step(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether a batch is the last of its group, so that an optimizer step follows it."""
+    return index_in_group(trainer, batch_idx + 1) == 0 or trainer.is_last_batch
 
 
 def average_over_group(trainer: Trainer, optimizer: Optimizer) -> None:
@@ -15,7 +25,7 @@ def average_over_group(trainer: Trainer, optimizer: Optimizer) -> None:
         optimizer: of the parameters whose gradients these are.
     """
     wanted = trainer.accumulate_grad_batches
-    batches = trainer.fit_loop.batch_idx % wanted + 1
+    batches = index_in_group(trainer, trainer.fit_loop.batch_idx) + 1
     if batches < wanted:
         for group in optimizer.param_groups:
             for parameter in group["params"]:

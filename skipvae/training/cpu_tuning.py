@@ -1,4 +1,4 @@
-"""What a process that trains on the CPU does about the costs of a step that are none of the model's."""
+"""Settings of a process that trains on the CPU, by which the system takes less time of each step."""
 
 import ctypes
 import os
@@ -25,8 +25,8 @@ def keep_freed_memory() -> bool:
     A training step frees its gradients and activations and allocates the same again. By default glibc hands such large
     blocks back, so that every step gets new pages from the system, which have to be cleared and mapped one by one; see
     `benchmarks/README.md`. The peak of the process's memory grows a little where batches differ in length. Allocators
-    of the user's choice are left alone: what the environment says of malloc (`MALLOC_TRIM_THRESHOLD_` and the like,
-    `GLIBC_TUNABLES`) holds, and a preloaded jemalloc or tcmalloc ignores this.
+    of the user's choice are left alone: settings of malloc in the environment (`MALLOC_TRIM_THRESHOLD_` and the like,
+    `GLIBC_TUNABLES`) hold, and a preloaded jemalloc or tcmalloc ignores this.
 
     Returns:
         Whether the C library agreed. Only glibc, on Linux, knows how.

@@ -1,5 +1,12 @@
-"""A LightningModule whose steps cost less: what Lightning and clipping need not do for each of them."""
+"""Tricks that make a training step cheaper and change no result, and the one switch for all of them.
 
+Each replaces something that Lightning or the C library does in every step: naming the hook at work (`FastModule`),
+profiling nothing (`FastModule`), a pass over the gradients to clip them (`clip_in_step`), giving freed memory back to
+the system (`skipvae.training.cpu_tuning`). `benchmarks/README.md` says what they gain. `SKIPVAE_FAST_STEPS=0` in the
+environment leaves them all out, should one be suspected of doing harm: training then takes Lightning's own ways.
+"""
+
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -8,83 +15,91 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
-from torch.amp import GradScaler
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from skipvae.compatibility import CURRENT_HOOK, divide_gradients_in_next_step, divides_gradients, replace_empty_profiler
 from skipvae.training.cpu_tuning import tune_process
 
+SWITCH = "SKIPVAE_FAST_STEPS"
+"""The environment variable that turns the tricks of this file on (1, the default) or off (0)."""
 
-class LeanModule(LightningModule):
-    """Does what its base class does, in less time per step; see the overhead in `benchmarks/README.md`."""
+
+def fast_steps() -> bool:
+    """Whether the tricks are on.
+
+    Raises:
+        ValueError: if the environment variable is neither 0 nor 1.
+    """
+    value = os.environ.get(SWITCH, "1")
+    if value not in ("0", "1"):
+        raise ValueError(f"the environment variable {SWITCH} is {value!r}: set it to 0 or 1, or leave it out")
+    return value == "1"
+
+
+class FastModule(LightningModule):
+    """A LightningModule that spares each step some of Lightning's own work."""
+
+    _fast = False
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As everywhere, but for the name of the current hook, which Lightning sets forty times a step."""
-        if name == "_current_fx_name":
-            object.__setattr__(self, name, value)  # a string: no weight, buffer or module to look for
+        """Sets an attribute as `nn.Module` does, except that the name of the hook at work is no candidate weight."""
+        if name == CURRENT_HOOK and self._fast:
+            object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
 
     def setup(self, stage: str) -> None:
         """Tunes a process that computes on the CPU; drops Lightning's empty profiling where no profiler was chosen."""
+        super().setup(stage)
+        self._fast = fast_steps()
+        if not self._fast:
+            return
         if self.trainer.strategy.root_device.type == "cpu":
             tune_process()
-        if type(self.trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]
-            self.trainer.profiler = _NoProfiler()  # type: ignore[attr-defined]
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips as the trainer is told to; where nothing of that is overridden, a fused optimiser clips in its step.
-
-        This saves a pass over the gradients, which stay as they were until then, and serves mixed precision, where
-        Lightning refuses to clip for a fused optimiser.
-        """
-        precision, by_norm = self.trainer.precision_plugin, gradient_clip_algorithm in (None, "norm")
-        if (
-            gradient_clip_val
-            and gradient_clip_val > 0
-            and by_norm
-            and _divides_gradients(optimizer)
-            and type(self).configure_gradient_clipping is LeanModule.configure_gradient_clipping
-            and type(self).clip_gradients is LightningModule.clip_gradients
-            and type(precision) in (Precision, MixedPrecision)  # float64 would lose digits to a factor in float32
-            and type(self.trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)  # others hold parts of the gradients
-        ):
-            _clip_in_step(optimizer, gradient_clip_val, getattr(precision, "scaler", None))
-        else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        replace_empty_profiler(self.trainer, _NoProfiler())
 
 
-def _divides_gradients(optimizer: Optimizer) -> bool:
-    """Whether its step divides the gradients by its `grad_scale`, as torch's GradScaler asks fused optimisers to."""
-    able = getattr(optimizer, "_step_supports_amp_scaling", False)
-    # Loading the state of an optimiser may change the groups, but not what it says of itself.
-    return able and all(group.get("fused") for group in optimizer.param_groups)
+def clip_in_step(module: LightningModule, optimizer: Optimizer, limit: float | None, algorithm: str | None) -> bool:
+    """Has the next step of a fused optimiser clip the norm of all gradients, as `torch.nn.utils.clip_grad_norm_` would.
 
+    The step divides each gradient by max(1, norm / limit) as it reads it, which saves a pass over the gradients. They
+    stay as they were until then. It also works in mixed precision, where Lightning refuses to clip for a fused
+    optimiser.
 
-def _clip_in_step(optimizer: Optimizer, limit: float, scaler: GradScaler | None) -> None:
-    """Has the optimiser's next step, and that one alone, clip the norm of the gradients."""
+    Args:
+        module: under its trainer, between the backward pass and the step.
+        optimizer: of the parameters.
+        limit: of the norm; None or at most 0 for none.
+        algorithm: "norm", which None stands for, or "value".
+
+    Returns:
+        False, with nothing done, where the gradients have to be clipped in the usual way.
+    """
+    precision, strategy = module.trainer.precision_plugin, module.trainer.strategy
+    if not (
+        fast_steps()
+        and limit
+        and limit > 0
+        and algorithm in (None, "norm")
+        and divides_gradients(optimizer)
+        and type(module).clip_gradients is LightningModule.clip_gradients
+        and type(precision) in (Precision, MixedPrecision)  # float64 would lose digits to a factor in float32
+        and type(strategy) in (SingleDeviceStrategy, DDPStrategy)  # others hold parts of the gradients
+    ):
+        return False
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None]).float()
+    scaler = getattr(precision, "scaler", None)
     if scaler is not None:  # the gradients are those of the scaled loss
         norm = norm / scaler.scale(torch.ones_like(norm))
-    # clip_grad_norm_ multiplies by min(1, limit / (norm + 1e-6)).
-    optimizer.grad_scale = ((norm + 1e-6) / limit).clamp(min=1.0)  # type: ignore[attr-defined]
-    if scaler is None:  # it multiplies by its own scale, and clears up after the step
-
-        def forget(*_: object) -> None:
-            del optimizer.grad_scale  # type: ignore[attr-defined]
-            handle.remove()
-
-        handle = optimizer.register_step_post_hook(forget)
+    # clip_grad_norm_ multiplies by min(1, limit / (norm + 1e-6)); a GradScaler multiplies our divisor by its own scale.
+    divide_gradients_in_next_step(optimizer, ((norm + 1e-6) / limit).clamp(min=1.0), clear=scaler is None)
+    return True
 
 
 class _NoProfiler(PassThroughProfiler):
-    """Profiles nothing, and without a generator for each of the fifty things that it does not profile in a step."""
+    """Profiles nothing, at no cost."""
 
     _nothing = nullcontext()
 

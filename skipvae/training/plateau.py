@@ -1,10 +1,25 @@
-"""Schedulers that follow the validation ELBO, and runs that have come to their end by it."""
+"""Schedulers that follow the validation ELBO, and the end of runs whose schedule has finished."""
+
+from typing import Any
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.utilities.types import LRSchedulerConfigType
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from skipvae.training.schedulers import HalveAndReload
+
+
+def scheduler_config(scheduler: Any) -> LRSchedulerConfigType:
+    """A scheduler as Lightning takes it: stepped once per epoch, or per validation if it follows the ELBO.
+
+    Raises:
+        ValueError: if a plateau scheduler takes a larger ELBO for a worse one.
+    """
+    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != "max":
+        raise ValueError("a plateau scheduler follows val/elbo, of which more is better: give it mode: max")
+    # Not strict: `step_plateau_schedulers` steps plateau schedulers, and not every epoch need have a validation.
+    return LRSchedulerConfigType(scheduler=scheduler, monitor="val/elbo", strict=False)
 
 
 def step_plateau_schedulers(trainer: Trainer, elbo: float) -> None:
@@ -23,7 +38,7 @@ def step_plateau_schedulers(trainer: Trainer, elbo: float) -> None:
 
 
 def stop_if_finished(trainer: Trainer) -> None:
-    """Ends a run whose schedule has come to its end, or that had stopped early before it was resumed."""
+    """Ends a run whose schedule has finished, or that had stopped early before it was resumed."""
     schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
     finished = any(getattr(scheduler, "finished", False) for scheduler in schedulers)
     early = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Learning rates that follow what validation says."""
+"""Learning rates that follow the validation ELBO."""
 
 from typing import Any
 
@@ -8,7 +8,19 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.types import Number
 
 
-class HalveOnPlateau(ReduceLROnPlateau):
+class _OnPlateau(ReduceLROnPlateau):
+    """A plateau scheduler with a rule of its own, which lowers all rates by `self.factor`."""
+
+    def get_last_lr(self) -> list[float]:
+        """The rates of the optimizer's parameter groups."""
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _lower_rates(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] *= self.factor
+
+
+class HalveOnPlateau(_OnPlateau):
     """The paper's schedule for text: from the first epoch, at or after `min_epochs`, whose validation is not the best
     so far, the rate halves after every epoch; training ends when it is below `min_lr`.
 
@@ -16,7 +28,7 @@ class HalveOnPlateau(ReduceLROnPlateau):
         optimizer: whose learning rates to lower.
         min_epochs: number of the first epoch, counted from 1, that may start the halving; of the epochs with a
             validation, should there be others.
-        factor: what the rate is multiplied by.
+        factor: the rate is multiplied by it.
         min_lr: the training ends when all rates are below it.
 
     Raises:
@@ -40,25 +52,23 @@ class HalveOnPlateau(ReduceLROnPlateau):
         self.min_epochs, self.end_below, self.halving = min_epochs, min_lr, False
 
     def step(self, metrics: Number, epoch: int | None = None) -> None:  # type: ignore[override]
-        """Takes in the validation ELBO of an epoch."""
+        """Applies the rule to the validation ELBO of an epoch."""
         value = float(metrics)
         self.last_epoch += 1
         self.halving = self.halving or (self.last_epoch >= self.min_epochs and not value > self.best)
         self.best = max(value, self.best)
         if self.halving:
-            for group in self.optimizer.param_groups:
-                group["lr"] *= self.factor
-        self._last_lr = [float(group["lr"]) for group in self.optimizer.param_groups]
+            self._lower_rates()
 
     @property
     def finished(self) -> bool:
         """Whether training is to end."""
-        return all(rate < self.end_below for rate in self._last_lr)
+        return all(rate < self.end_below for rate in self.get_last_lr())
 
 
-class HalveAndReload(ReduceLROnPlateau):
+class HalveAndReload(_OnPlateau):
     """The schedule of He et al. (2019): after `patience` epochs that are worse than the reference, the rate halves, the
-    best weights so far come back, and the optimizer starts anew; training ends at the last of `max_halvings`.
+    best weights so far are restored, and the optimizer starts anew; training ends at the last of `max_halvings`.
 
     An epoch that is as good as the reference starts the count again. The reference is the best ELBO so far; for text it
     also falls to that of the epoch of a halving. A checkpoint holds the best weights as well.
@@ -66,7 +76,7 @@ class HalveAndReload(ReduceLROnPlateau):
     Args:
         optimizer: whose learning rates to lower, and whose state (the moments of Adam) to forget.
         patience: worse epochs before a halving.
-        factor: what the rate is multiplied by.
+        factor: the rate is multiplied by it.
         max_halvings: after this many the training ends.
         min_epochs: number of the first epoch, counted from 1, that may halve.
         renews_reference: whether the ELBO of the epoch of a halving becomes the reference.
@@ -106,11 +116,11 @@ class HalveAndReload(ReduceLROnPlateau):
         self._model: nn.Module | None = None
 
     def watch(self, model: nn.Module) -> None:
-        """Names the model whose best weights are to come back."""
+        """Sets the model whose best weights are to be restored."""
         self._model = model
 
     def step(self, metrics: Number, epoch: int | None = None) -> None:  # type: ignore[override]
-        """Takes in the validation ELBO of an epoch."""
+        """Applies the rule to the validation ELBO of an epoch."""
         value = float(metrics)
         self.last_epoch += 1
         if value > self.best:
@@ -122,14 +132,12 @@ class HalveAndReload(ReduceLROnPlateau):
                 self._halve(value)
         else:
             self.num_worse, self.reference = 0, value
-        self._last_lr = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def _halve(self, value: float) -> None:
         self.num_worse, self.num_halvings = 0, self.num_halvings + 1
         if self.renews_reference:
             self.reference = value
-        for group in self.optimizer.param_groups:
-            group["lr"] *= self.factor
+        self._lower_rates()
         self.optimizer.state.clear()
         for name, weight in self._weights().items():
             weight.copy_(self.best_weights.get(name, weight))

@@ -85,8 +85,12 @@ def parser_of(command):
         pass
 
     class Seen(SkipVAECLI):
+        @staticmethod
+        def subcommands():
+            return {command: SkipVAECLI.subcommands()[command]}
+
         def parse_arguments(self, parser, args):
-            found.append(self._subcommand_parsers[command])
+            found.append(self.command_parser)
             raise StopError
 
     from pytorch_lightning import LightningDataModule, LightningModule

@@ -22,7 +22,7 @@ def test_stays_in_training_mode_where_alone_cudnn_can_differentiate():
 
 @pytest.mark.parametrize("state", [None, (torch.ones(1, 2, 5), torch.ones(1, 2, 5))])
 def test_computes_in_float32_under_autocast_where_the_processor_has_no_bfloat16(monkeypatch, state):
-    monkeypatch.setattr(lstm_module, "_cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(lstm_module, "cpu_computes_bfloat16", lambda: False)
     torch.manual_seed(0)
     lstm, x = LSTM(3, 5), torch.randn(2, 7, 3)
     expected, _ = lstm(x, state)

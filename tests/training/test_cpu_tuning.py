@@ -10,6 +10,7 @@ import pytest
 from pytorch_lightning import Trainer
 
 from skipvae.training.cpu_tuning import keep_freed_memory, tune_process
+from skipvae.training.fast_module import SWITCH
 from tests.models.scripted import Scripted, batches
 
 COUNT = """
@@ -74,12 +75,14 @@ def test_no_gpu_is_looked_for_in_vain_at_each_step(monkeypatch, available: bool,
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
-def test_every_trainer_tunes_its_process(monkeypatch, tmp_path, stage):
+@pytest.mark.parametrize("fast", ["1", "0"])
+def test_every_trainer_tunes_its_process_unless_that_is_switched_off(monkeypatch, tmp_path, stage, fast):
     called = []
+    monkeypatch.setenv(SWITCH, fast)
     monkeypatch.setattr("skipvae.training.fast_module.tune_process", lambda: called.append(1))
     trainer = Trainer(default_root_dir=tmp_path, fast_dev_run=True, accelerator="cpu")
     getattr(trainer, stage)(Scripted(), batches())
-    assert called
+    assert bool(called) == (fast == "1")
 
 
 def test_elsewhere_nothing_is_asked_for(monkeypatch):

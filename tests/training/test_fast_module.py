@@ -8,7 +8,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.precision import MixedPrecision
-from pytorch_lightning.profilers import SimpleProfiler
+from pytorch_lightning.profilers import PassThroughProfiler, SimpleProfiler
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer
 from torch.utils.data import DataLoader, TensorDataset
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from skipvae import VAE
 from skipvae.decoders import MLPDecoder
 from skipvae.encoders import MLPEncoder
+from skipvae.training.fast_module import SWITCH
 
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 IMAGES = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(1)).round()
@@ -211,6 +212,29 @@ def test_a_profiler_of_the_users_profiles():
     profiler = SimpleProfiler()
     trained(partial(SGD, lr=0.1), profiler=profiler)
     assert len(profiler.recorded_durations["[LightningModule]Repeatable.on_train_batch_start"]) == 3
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_with_the_switch_off_the_weights_are_the_same(monkeypatch, fused):
+    optimizer = partial(SGD, lr=0.1, fused=fused)
+    fast = trained(optimizer, gradient_clip_val=0.1)
+    monkeypatch.setenv(SWITCH, "0")
+    profilers = []
+
+    class Watches(Callback):
+        def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+            profilers.append(type(trainer.profiler))
+
+    monkeypatch.setattr("skipvae.training.fast_module.divide_gradients_in_next_step", None)  # calling it would fail
+    monkeypatch.setattr("skipvae.training.fast_module.tune_process", None)
+    assert same(fast, trained(optimizer, gradient_clip_val=0.1, callbacks=[Watches()]))
+    assert profilers == [PassThroughProfiler]
+
+
+def test_a_mistyped_switch_is_refused(monkeypatch):
+    monkeypatch.setenv(SWITCH, "no")
+    with pytest.raises(ValueError, match="SKIPVAE_FAST_STEPS is 'no': set it to 0 or 1"):
+        trained(partial(SGD, lr=0.1))
 
 
 def test_weights_and_modules_are_registered_as_ever():

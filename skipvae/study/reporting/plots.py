@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from skipvae.compatibility import read_scalars
 from skipvae.metrics.registry import METRICS
 from skipvae.study.plan import Run, Study
 from skipvae.study.plan_fields import safe_name
@@ -140,10 +140,8 @@ def read_curves(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
     curves: dict[str, tuple[list[int], list[float]]] = {}
     values: dict[str, dict[int, float]] = {tag: {} for tag in CURVES}
     for file in sorted(folder.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime):
-        events = EventAccumulator(str(file), size_guidance={"scalars": 0, "images": 1, "histograms": 1, "tensors": 1})
-        events.Reload()
-        for tag in CURVES.keys() & set(events.Tags()["scalars"]):
-            values[tag].update({event.step: event.value for event in events.Scalars(tag)})
+        for tag, scalars in read_scalars(str(file), {*CURVES}).items():
+            values[tag].update(scalars)
     for tag, by_step in values.items():
         if by_step:
             curves[tag] = (sorted(by_step), [by_step[step] for step in sorted(by_step)])

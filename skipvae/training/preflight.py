@@ -1,12 +1,15 @@
-"""Settings of a trainer that would be ignored or do harm, refused before training."""
+"""Checks before training: settings of a trainer that would be ignored or do harm, and the form of the batches."""
+
+from typing import Any
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import StochasticWeightAveraging
 from pytorch_lightning.plugins.precision import HalfPrecision
+from torch import Tensor
 
 
 def check_trainer(trainer: Trainer) -> None:
-    """Refuses what these models cannot be trained with.
+    """Refuses a trainer that these models cannot be trained with.
 
     Raises:
         ValueError: if the weights themselves would be cast to a half precision, a callback takes a larger ELBO for a
@@ -27,3 +30,14 @@ def check_trainer(trainer: Trainer) -> None:
                 f"{name} changes no checkpoint and no measurement: use EMAWeightAveraging "
                 "(--trainer.callbacks=EMAWeightAveraging), whose average is validated and saved"
             )
+
+
+def examples_of(batch: Any) -> Tensor:
+    """The examples x (B, ...) of a batch.
+
+    Raises:
+        ValueError: if the batch has another form than (x, ...).
+    """
+    if not (isinstance(batch, (tuple, list)) and batch and isinstance(batch[0], Tensor)):
+        raise ValueError(f"a batch must be a tuple whose first entry is the tensor x, but is a {type(batch).__name__}")
+    return batch[0]

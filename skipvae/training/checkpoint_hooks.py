@@ -1,0 +1,121 @@
+"""Checkpoints of a model: its description beside the weights, checks before anything is restored, and loading."""
+
+from pathlib import Path
+from typing import IO, Any, Self
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.trainer.states import TrainerFn
+
+from skipvae.persistence.checkpoint import (
+    SPEC_KEY,
+    check_fits,
+    check_like,
+    check_optimizer,
+    no_larger_than,
+    read_checkpoint,
+    spec_in,
+)
+from skipvae.persistence.migration import VERSION, upgrade
+from skipvae.persistence.spec import Component, build
+from skipvae.text.codec import check_same_vocabulary, vocabulary_in, vocabulary_of
+from skipvae.training.finiteness import check_weights
+from skipvae.training.loss_monitor import LossMonitor
+
+
+class CheckpointHooks(Component, LightningModule):
+    """A LightningModule whose checkpoints say how to rebuild it, without code in them.
+
+    When a run is resumed, Lightning calls `setup`, then `on_load_checkpoint`, restores the weights, configures the
+    optimizers, calls `on_fit_start`, and only then restores the optimizers.
+    """
+
+    loss_monitor: LossMonitor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vocabulary: str | None = None
+        """The vocabulary of a text model, in JSON; from its data module, and from then on in its checkpoints."""
+        self.restored_step: int | None = None
+        """The step of the checkpoint that an evaluation has loaded: Lightning would log the results at step 0."""
+        self._saved_optimizers: Any = None
+
+    def setup(self, stage: str) -> None:
+        """Forgets an earlier checkpoint; takes the vocabulary of the data."""
+        super().setup(stage)
+        self.restored_step = self._saved_optimizers = None
+        self.vocabulary = vocabulary_of(getattr(self.trainer, "datamodule", None)) or self.vocabulary
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the description of the model; refuses to save one whose loss or weights are not finite."""
+        self.loss_monitor.check(self)
+        check_weights(self)
+        checkpoint[SPEC_KEY] = {"version": VERSION, "model": self.spec, "terms": self.loss_monitor.state_dict()}
+        if self.vocabulary is not None:
+            checkpoint[SPEC_KEY]["vocabulary"] = self.vocabulary
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Checks a checkpoint and restores the loss since the last write of the loggers.
+
+        Raises:
+            ValueError: if the weights in the checkpoint are not those of this model, its vocabulary is another, or its
+                training state is damaged.
+        """
+        upgrade(checkpoint.get(SPEC_KEY), checkpoint["state_dict"])
+        saved = vocabulary_in(checkpoint)
+        check_same_vocabulary(saved, self.vocabulary)
+        self.vocabulary = self.vocabulary or saved
+        if self.strict_loading:
+            check_fits(checkpoint, self)
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            self.restored_step = int(checkpoint.get("global_step", 0))
+            return
+        loops = {"fit_loop": self.trainer.fit_loop.state_dict() | {"state_dict": {}}}  # the loader may not exist yet
+        check_like(checkpoint, {"epoch": 0, "global_step": 0, "loops": loops, "callbacks": {}}, "state")
+        self._saved_optimizers = checkpoint.get("optimizer_states", ())
+        if "terms" in checkpoint.get(SPEC_KEY, {}):
+            self.loss_monitor.load_state_dict(checkpoint[SPEC_KEY]["terms"])
+
+    def on_fit_start(self) -> None:
+        """Compares the optimizers of the checkpoint with those at hand.
+
+        Raises:
+            ValueError: if they do not fit.
+        """
+        saved, self._saved_optimizers = self._saved_optimizers, None
+        if saved is None or not isinstance(self.trainer.strategy, (SingleDeviceStrategy, DDPStrategy)):
+            return  # other strategies save them in their own way
+        check_like(saved, [{} for _ in self.trainer.optimizers], "optimizers")
+        for state, optimizer in zip(saved, self.trainer.optimizers, strict=True):
+            check_optimizer(state, optimizer)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = "cpu",
+        strict: bool = True,
+        **overrides: Any,
+    ) -> Self:
+        """The model in a checkpoint, in evaluation mode; the path alone suffices, and no code in the file is run.
+
+        Args:
+            checkpoint_path: file written by a run, by the command line or from Python.
+            map_location: device to load to.
+            strict: whether the weights must match the model exactly.
+            **overrides: arguments of the model to replace.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is no checkpoint of this project, cut short, unsafe, or of another class of model.
+        """
+        checkpoint = read_checkpoint(checkpoint_path, map_location)
+        spec = spec_in(checkpoint, checkpoint_path)
+        with no_larger_than(checkpoint["state_dict"], checkpoint_path):
+            model = build(spec, cls, **overrides)
+        if strict:
+            check_fits(checkpoint, model, checkpoint_path)
+        model.load_state_dict(checkpoint["state_dict"], strict=strict)
+        model.vocabulary = vocabulary_in(checkpoint)
+        return model.to(map_location).eval() if isinstance(map_location, (str, torch.device)) else model.eval()
