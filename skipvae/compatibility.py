@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI
-from pytorch_lightning.plugins.environments import ClusterEnvironment
 from pytorch_lightning.profilers import PassThroughProfiler, Profiler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -149,7 +149,8 @@ def write_hparams(writer: SummaryWriter, settings: Mapping[str, bool | int | flo
     """
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-    writer._get_file_writer().add_summary(hparams_pb(dict(settings), trial_id=trial))
+    events: Any = writer
+    events._get_file_writer().add_summary(hparams_pb(dict(settings), trial_id=trial))
 
 
 def read_scalars(path: str, tags: set[str]) -> dict[str, list[tuple[int, float]]]:

@@ -8,7 +8,7 @@ from argparse import ArgumentError
 from importlib import import_module
 from pathlib import Path
 
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from skipvae.compatibility import BUILDING, RESTORING
 

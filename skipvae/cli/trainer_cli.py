@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from inspect import signature
 from typing import Any
 
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser
-from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
 from skipvae.cli import slurm, usage

@@ -11,9 +11,9 @@ from torch.types import Number
 class _OnPlateau(ReduceLROnPlateau):
     """A plateau scheduler with a rule of its own, which lowers all rates by `self.factor`."""
 
-    def get_last_lr(self) -> list[float]:
+    def get_last_lr(self) -> list[float | Tensor]:
         """The rates of the optimizer's parameter groups."""
-        return [float(group["lr"]) for group in self.optimizer.param_groups]
+        return [group["lr"] for group in self.optimizer.param_groups]
 
     def _lower_rates(self) -> None:
         for group in self.optimizer.param_groups:

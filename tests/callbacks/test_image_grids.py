@@ -63,7 +63,7 @@ def test_traversals_put_the_dimension_with_the_largest_kl_on_top() -> None:
 
 def test_models_of_other_data_draw_nothing(tmp_path: Path) -> None:
     model = make_model()
-    del model.decoder.image_shape
+    model.decoder.modality = "other"
     model.decoder.log_prob = lambda x, z: -(z.sum(1) ** 2)  # no likelihood of images either
     train(tmp_path, model)
     assert read_events(tmp_path / "run/version_0").Tags()["images"] == []

@@ -41,7 +41,7 @@ def test_projector_holds_posterior_means_labels_and_thumbnails(tmp_path: Path) -
 
 def test_projector_without_labels_and_images(tmp_path: Path) -> None:
     model = make_model()
-    del model.decoder.image_shape
+    model.decoder.modality = "other"
     model.decoder.log_prob = lambda x, z: -(z.sum(1) ** 2)
     loader = DataLoader(TensorDataset(make_loader(8).dataset[:][0]), batch_size=4)
     (points,) = train(tmp_path, model, loader).glob("00008/*/tensors.tsv")
