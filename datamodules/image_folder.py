@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
-from tqdm import tqdm  # type: ignore[import-untyped]
+from rich.progress import Progress
 
 from datamodules.images import Examples, ImageDataModule, Splits
 from datamodules.pictures import Fit, Format, is_colored, picture_files, read_picture
@@ -181,7 +181,8 @@ class ImageFolderDataModule(ImageDataModule):
         )
         kept: list[_Picture] = []
         unreadable, digests = [], []
-        with ThreadPoolExecutor() as pool, tqdm(total=len(pictures), desc="reading pictures", unit="") as progress:
+        with ThreadPoolExecutor() as pool, Progress(transient=True) as progress:
+            bar = progress.add_task("reading pictures", total=len(pictures))
             for start in range(0, len(pictures), AT_A_TIME):
                 some = pictures[start : start + AT_A_TIME]
                 for picture, pixels in zip(some, pool.map(partial(_read, self.root, self.format), some), strict=True):
@@ -191,7 +192,7 @@ class ImageFolderDataModule(ImageDataModule):
                         images[len(kept)] = pixels
                         kept.append(picture)
                         digests.append(blake2b(pixels.tobytes(), digest_size=12).hexdigest())
-                    progress.update()
+                    progress.advance(bar)
         images.flush()
         sizes = [sum(picture.split == split for picture in kept) for split in SPLIT_NAMES]
         if not all(sizes):
