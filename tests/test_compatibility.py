@@ -5,14 +5,15 @@ A failure here means that a new version of a package has changed: adapt that fil
 
 import inspect
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI
-from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.profilers import SimpleProfiler
 from pytorch_lightning.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from torch.optim import SGD, Adagrad, Adam, AdamW
@@ -62,7 +63,7 @@ class Logs(LightningModule):
         return SGD(self.parameters(), lr=0.1)
 
 
-def test_the_hook_is_named_and_a_step_can_be_logged_early():
+def test_the_hook_is_named_and_a_step_can_be_logged_early() -> None:
     model = Logs()
     trainer = Trainer(max_steps=2, log_every_n_steps=1, logger=Kept(), **QUIET)
     trainer.fit(model, DataLoader(torch.zeros(2)))
@@ -70,7 +71,7 @@ def test_the_hook_is_named_and_a_step_can_be_logged_early():
     assert model.logged_within[0] == 1, changed("pytorch_lightning", "log_step")
 
 
-def test_the_empty_profiler_can_be_replaced_and_no_other():
+def test_the_empty_profiler_can_be_replaced_and_no_other() -> None:
     ours, theirs = SimpleProfiler(), SimpleProfiler()
     for given, used in ((None, ours), (theirs, theirs)):
         trainer = Trainer(max_steps=1, logger=Kept(), profiler=given, **QUIET)
@@ -81,7 +82,7 @@ def test_the_empty_profiler_can_be_replaced_and_no_other():
         )
 
 
-def test_functions_that_restore_and_build_have_their_names():
+def test_functions_that_restore_and_build_have_their_names() -> None:
     connector, (start, state, modules, _) = _CheckpointConnector, compatibility.RESTORING
     assert all(hasattr(connector, name) for name in (start, state, modules)), changed("pytorch_lightning", "RESTORING")
     classes, optimizers = compatibility.BUILDING
@@ -89,7 +90,7 @@ def test_functions_that_restore_and_build_have_their_names():
     assert named, changed("pytorch_lightning", "BUILDING")
 
 
-def test_a_trainer_knows_the_environment_that_started_it(monkeypatch):
+def test_a_trainer_knows_the_environment_that_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
     # As within `srun`, where Lightning detects SLURM by itself.
     for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "fit", "SLURM_NODELIST": "here"}.items():
         monkeypatch.setenv(name, value)
@@ -98,7 +99,7 @@ def test_a_trainer_knows_the_environment_that_started_it(monkeypatch):
 
 
 @pytest.mark.parametrize("choice", [True, False])
-def test_when_a_checkpoint_is_saved_can_be_chosen_anew(choice):
+def test_when_a_checkpoint_is_saved_can_be_chosen_anew(choice: bool) -> None:
     callback = ModelCheckpoint()
     compatibility.save_at_epoch_end(callback, choice)
     own = ModelCheckpoint(save_on_train_epoch_end=choice)
@@ -106,7 +107,7 @@ def test_when_a_checkpoint_is_saved_can_be_chosen_anew(choice):
     assert vars(callback).keys() == vars(own).keys(), changed("pytorch_lightning", "save_at_epoch_end")
 
 
-def test_a_checkpoint_does_not_change_the_config():
+def test_a_checkpoint_does_not_change_the_config() -> None:
     # Lightning's method by that name is still the one that reads hyper-parameters, and its constructor calls it.
     own = getattr(LightningCLI, "_parse_ckpt_path", None)
     read = own is not None and "hyper_parameters" in inspect.getsource(own)
@@ -116,7 +117,7 @@ def test_a_checkpoint_does_not_change_the_config():
     assert compatibility.ConfigOnlyCLI._parse_ckpt_path is not own
 
 
-def test_noise_comes_from_these_generators():
+def test_noise_comes_from_these_generators() -> None:
     for generator in compatibility.noise_generators(torch.device("cpu")):
         generator.manual_seed(3)
     ours = torch.rand(2)
@@ -126,7 +127,7 @@ def test_noise_comes_from_these_generators():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_noise_on_a_gpu_comes_from_these_generators():
+def test_noise_on_a_gpu_comes_from_these_generators() -> None:
     device = torch.device("cuda")
     for generator in compatibility.noise_generators(device):
         generator.manual_seed(3)
@@ -136,7 +137,7 @@ def test_noise_on_a_gpu_comes_from_these_generators():
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam, AdamW, Adagrad])
-def test_a_fused_optimiser_divides_the_gradients_of_one_step(kind):
+def test_a_fused_optimiser_divides_the_gradients_of_one_step(kind: Any) -> None:
     def moves(fused: bool, divisor: float | None) -> list[float]:
         weight = torch.nn.Parameter(torch.zeros(1))
         more = {} if kind is SGD else {"eps": 1.0}
@@ -156,7 +157,7 @@ def test_a_fused_optimiser_divides_the_gradients_of_one_step(kind):
     assert moves(True, 4.0) != pytest.approx(moves(False, None))
 
 
-def test_onednn_says_whether_it_computes_in_bfloat16():
+def test_onednn_says_whether_it_computes_in_bfloat16() -> None:
     try:
         assert isinstance(compatibility.cpu_computes_bfloat16(), bool)
     except AttributeError:
@@ -183,7 +184,7 @@ class Lists(compatibility.MergingMetric):
         self.merged += 1
 
 
-def test_a_metric_notices_that_states_are_merged():
+def test_a_metric_notices_that_states_are_merged() -> None:
     assert hasattr(Metric, "_reduce_states"), changed("torchmetrics", "MergingMetric")
     metric, other = Lists(), Lists()
     for _ in range(2):
@@ -195,7 +196,7 @@ def test_a_metric_notices_that_states_are_merged():
     assert metric.merged == forward + 1, changed("torchmetrics", "MergingMetric")
 
 
-def test_tensorboard_files_hold_hparams_and_scalars(tmp_path):
+def test_tensorboard_files_hold_hparams_and_scalars(tmp_path: Path) -> None:
     with SummaryWriter(str(tmp_path)) as writer:
         compatibility.write_hparams(writer, {"skip": True, "lr": 0.1}, trial="a")
         for step in range(3):

@@ -36,7 +36,7 @@ def assert_complete(path: Path) -> None:
 
 def test_rows_in_order_of_ids_with_nine_digits(tmp_path: Path, capsys: Any) -> None:
     trainer = make_trainer(tmp_path, PredictionWriter())
-    outputs = trainer.predict(make_model(), make_loader(13, ids=IDS))
+    outputs: Any = trainer.predict(make_model(), make_loader(13, ids=IDS))
     path = tmp_path / "run/version_0/predictions.csv"
     assert_complete(path)
     assert str(path) in capsys.readouterr().out
@@ -70,7 +70,7 @@ def test_a_folder_is_refused_before_the_work(tmp_path: Path) -> None:
 
 
 def test_models_without_posterior_are_refused(tmp_path: Path) -> None:
-    model = make_model()
+    model: Any = make_model()
     model.predict_step = lambda batch, batch_idx: batch[0]
     with pytest.raises(ValueError, match="VAE predicts no posterior"):
         make_trainer(tmp_path, PredictionWriter()).predict(model, make_loader(13, ids=IDS))

@@ -48,14 +48,16 @@ class Small(Wrong):
         (["--data=FashionMNISTDataModule", "--data.data_dir=empty", "--data.download=false"], "put train-images-idx3"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(workspace, capsys, args, message):
+def test_bad_input_is_one_line_and_nothing_is_written(
+    workspace: Path, capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
     Path("empty").mkdir()
     before = sorted(workspace.rglob("*"))
     assert message in error_of(capsys, "fit", *TINY, *args)
     assert sorted(workspace.rglob("*")) == before
 
 
-def test_an_unknown_key_in_a_config_is_named(workspace, capsys):
+def test_an_unknown_key_in_a_config_is_named(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = yaml.safe_load(CONFIG.read_text())
     config["model"]["init_args"]["decoder"]["init_args"]["num_leyers"] = 3
     Path("typo.yaml").write_text(yaml.safe_dump(config))
@@ -70,12 +72,14 @@ def test_an_unknown_key_in_a_config_is_named(workspace, capsys):
     [("trainer: {max_epochs: 1\n", "is not YAML"), ("name: a\nname: b\n", "name stands twice")],
 )
 @pytest.mark.parametrize("options", [["--config", "second.yaml"], ["--config=second.yaml"], ["-c", "second.yaml"]])
-def test_the_config_with_a_mistake_is_named(workspace, capsys, options, content, message):
+def test_the_config_with_a_mistake_is_named(
+    workspace: Path, capsys: pytest.CaptureFixture[str], options: list[str], content: str, message: str
+) -> None:
     Path("second.yaml").write_text(content)
     assert f"second.yaml{':' if 'twice' in message else ''} {message}" in error_of(capsys, "fit", *TINY, *options)
 
 
-def test_a_corrupt_file_is_named_and_kept(workspace, capsys):
+def test_a_corrupt_file_is_named_and_kept(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = Path("data/FashionMNIST/raw")
     raw.mkdir(parents=True)
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
@@ -86,7 +90,7 @@ def test_a_corrupt_file_is_named_and_kept(workspace, capsys):
     assert before.items() <= contents(workspace).items()
 
 
-def test_a_batch_that_the_data_cannot_fill_is_one_line(tiny_run, capsys):
+def test_a_batch_that_the_data_cannot_fill_is_one_line(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(tiny_run)
     said = error_of(capsys, "fit", *TINY, "--data.batch_size=201")
     for fact in ("batch_size=201", "200 training examples", "1..200"):
@@ -94,7 +98,9 @@ def test_a_batch_that_the_data_cannot_fill_is_one_line(tiny_run, capsys):
     assert contents(tiny_run) == before
 
 
-def test_without_a_network_it_says_which_files_to_put_where(workspace, capsys, monkeypatch):
+def test_without_a_network_it_says_which_files_to_put_where(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_network(*args: Any, **kwargs: Any) -> None:
         raise OSError("Network is unreachable")
 
@@ -105,7 +111,7 @@ def test_without_a_network_it_says_which_files_to_put_where(workspace, capsys, m
     assert not Path("lightning_logs").exists()
 
 
-def test_images_that_do_not_fit_the_model_are_one_line(workspace, capsys):
+def test_images_that_do_not_fit_the_model_are_one_line(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("wrong_data.py").write_text(BAD_DATA)
     said = error_of(capsys, "fit", *TINY, "--data=wrong_data.Wrong")
     for fact in ("train", "(4000, 1, 14, 14)", "image_shape is (1, 28, 28)", "set image_shape to (1, 14, 14)"):
@@ -113,7 +119,9 @@ def test_images_that_do_not_fit_the_model_are_one_line(workspace, capsys):
 
 
 @pytest.mark.parametrize("command", ["fit", "test"])
-def test_images_that_do_not_fit_a_checkpoint_are_one_line(tiny_run, capsys, command):
+def test_images_that_do_not_fit_a_checkpoint_are_one_line(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     Path("small_data.py").write_text(BAD_DATA)
     before = contents(Path("lightning_logs"))
     start = (*TINY, f"--init_from={RUN}/checkpoints/last.ckpt") if command == "fit" else ("--ckpt_path=last", *QUIET)
@@ -170,7 +178,9 @@ class Broken(Loaded):
         ("fit", "Broken", "strange_data.py:35; SKIPVAE_TRACEBACK=1"),
     ],
 )
-def test_data_that_is_no_use_is_one_line(tiny_run, capsys, command, data, message):
+def test_data_that_is_no_use_is_one_line(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], command: str, data: str, message: str
+) -> None:
     Path("strange_data.py").write_text(STRANGE_DATA)
     start = TINY if command == "fit" else ("--ckpt_path=last", *QUIET)
     assert message in error_of(
@@ -179,12 +189,14 @@ def test_data_that_is_no_use_is_one_line(tiny_run, capsys, command, data, messag
 
 
 @pytest.mark.parametrize("callback", ["ModelCheckpoint", "EarlyStopping"])
-def test_a_callback_that_takes_a_larger_elbo_for_a_worse_one_is_refused(workspace, capsys, callback):
+def test_a_callback_that_takes_a_larger_elbo_for_a_worse_one_is_refused(
+    workspace: Path, capsys: pytest.CaptureFixture[str], callback: str
+) -> None:
     args = [f"--trainer.callbacks+={callback}", "--trainer.callbacks.monitor=val/elbo"]
     assert f"{callback} follows an ELBO" in error_of(capsys, "fit", *TINY, *args)
 
 
-def test_the_line_of_a_text_that_is_not_utf_8_is_named(workspace, capsys):
+def test_the_line_of_a_text_that_is_not_utf_8_is_named(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("latin.txt").write_bytes(b"one\ncaf\xe9\n")
     config = CONFIG.parents[1] / "verses" / "vae_small.yaml"
     args = ["--config", str(config), "--data=datamodules.TextDataModule", "--data.train=latin.txt"]
@@ -192,7 +204,9 @@ def test_the_line_of_a_text_that_is_not_utf_8_is_named(workspace, capsys):
 
 
 @pytest.mark.parametrize(("command", "needs"), [("fit", "--config FILE"), ("test", "--ckpt_path FILE")])
-def test_a_command_alone_says_what_it_needs(workspace, capsys, command, needs):
+def test_a_command_alone_says_what_it_needs(
+    workspace: Path, capsys: pytest.CaptureFixture[str], command: str, needs: str
+) -> None:
     assert needs in error_of(capsys, command)
 
 
@@ -211,7 +225,9 @@ class Explodes(VAE):
 """
 
 
-def test_a_loss_that_is_no_number_is_one_line_and_the_last_good_checkpoint_stays(workspace, capsys):
+def test_a_loss_that_is_no_number_is_one_line_and_the_last_good_checkpoint_stays(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("explosive.py").write_text(NAN)
     args = [*TINY, "--model=explosive.Explodes", *(arg for arg in TINY if arg.startswith("--model."))]
     said = error_of(capsys, "fit", *args, "--trainer.max_epochs=3")
@@ -222,7 +238,7 @@ def test_a_loss_that_is_no_number_is_one_line_and_the_last_good_checkpoint_stays
     assert (RUN / "checkpoints/best.ckpt").is_file()
 
 
-def test_our_own_errors_keep_their_traceback(workspace, monkeypatch):
+def test_our_own_errors_keep_their_traceback(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any) -> None:
         raise KeyError("a bug")
 
@@ -231,7 +247,7 @@ def test_our_own_errors_keep_their_traceback(workspace, monkeypatch):
         main(["fit", *TINY])
 
 
-def test_a_traceback_can_be_had(workspace, monkeypatch):
+def test_a_traceback_can_be_had(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKIPVAE_TRACEBACK", "1")
     with pytest.raises(ValueError, match="batch_size=0"):
         main(overridden(["fit", *TINY, "--data.batch_size=0"]))
@@ -244,11 +260,13 @@ def test_a_traceback_can_be_had(workspace, monkeypatch):
         ("verses/vae_small.yaml", "datamodules.MNISTDigitsDataModule", "does this data set hold text"),
     ],
 )
-def test_data_of_the_other_kind_is_one_line(workspace, capsys, config, data, said):
+def test_data_of_the_other_kind_is_one_line(
+    workspace: Path, capsys: pytest.CaptureFixture[str], config: str, data: str, said: str
+) -> None:
     args = ["fit", "--config", str(CONFIG.parents[1] / config), f"--data={data}", "--trainer.logger=false"]
     assert said in error_of(capsys, *args)
 
 
-def test_a_study_is_no_config(workspace, capsys):
+def test_a_study_is_no_config(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = CONFIG.parents[1] / "studies/mnist_depth.yaml"
     assert f"{file} is a study, not the config of a run: skipvae study run" in error_of(capsys, "fit", "--config", file)

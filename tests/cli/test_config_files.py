@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ VERSES = str(ROOT / "configs/verses/vae_small.yaml")
 
 
 @pytest.fixture
-def files(workspace):
+def files(workspace: Path) -> Any:
     """Writes files by name."""
 
     def write(**contents: str) -> None:
@@ -26,7 +27,7 @@ def files(workspace):
     return write
 
 
-def test_a_base_is_read_relative_to_the_file_that_names_it(files):
+def test_a_base_is_read_relative_to_the_file_that_names_it(files: Any) -> None:
     files(
         shared__all="name: all\nseed_everything: 1\ntrainer: {max_epochs: 1, gradient_clip_val: 5.0}\n",
         shared__more="base: all.yaml\nname: more\ntrainer.max_epochs: 2\n",
@@ -41,7 +42,7 @@ def test_a_base_is_read_relative_to_the_file_that_names_it(files):
     }
 
 
-def test_a_base_and_several_configs_are_the_same_and_options_win(files):
+def test_a_base_and_several_configs_are_the_same_and_options_win(files: Any) -> None:
     base, own = f"base: {CONFIG}\n", "name: tiny\nmodel.decoder: {latent_dim: 3, hidden_dim: 8}\ndata.batch_size: 7\n"
     files(own=base + own, alone=own)
     found = cli.parse(["fit", "--config", "own.yaml", "--data.batch_size=9"])
@@ -52,7 +53,9 @@ def test_a_base_and_several_configs_are_the_same_and_options_win(files):
     assert "base" not in found
 
 
-def test_a_run_holds_the_whole_config_and_is_resumed_and_changed_as_ever(files, capsys):
+def test_a_run_holds_the_whole_config_and_is_resumed_and_changed_as_ever(
+    files: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     files(mine=f"base: {CONFIG}\nname: tiny\nmodel.decoder: {{latent_dim: 3, num_layers: 2}}\n")
     options = [*TINY[2:], "--config=mine.yaml"]
     plain(["fit", *(option for option in options if "decoder" not in option), "--trainer.max_epochs=1"])
@@ -64,7 +67,7 @@ def test_a_run_holds_the_whole_config_and_is_resumed_and_changed_as_ever(files, 
     assert plain(["fit", "--ckpt_path=last", *QUIET, "--trainer.max_epochs=2"]).trainer.global_step == 8
 
 
-def test_sections_may_lie_in_files_of_their_own(files):
+def test_sections_may_lie_in_files_of_their_own(files: Any) -> None:
     files(parts__data="class_path: datamodules.TextDataModule\n", parts__run="data: data.yaml\nname: data.yaml\n")
     assert read_config(Path("parts/run.yaml")) == {
         "data": {"class_path": "datamodules.TextDataModule"},
@@ -94,31 +97,33 @@ def test_sections_may_lie_in_files_of_their_own(files):
         ({}, "there is no config run.yaml"),
     ],
 )
-def test_what_is_no_config_is_one_line_that_names_the_files(files, capsys, contents, said):
+def test_what_is_no_config_is_one_line_that_names_the_files(
+    files: Any, capsys: pytest.CaptureFixture[str], contents: dict[str, Any], said: str
+) -> None:
     files(**contents)
     before = sorted(Path().rglob("*"))
     assert error_of(capsys, "fit", "--config", "run.yaml").startswith(said)
     assert sorted(Path().rglob("*")) == before
 
 
-def test_a_class_that_replaces_another_is_named_in_full(files, capsys):
+def test_a_class_that_replaces_another_is_named_in_full(files: Any, capsys: pytest.CaptureFixture[str]) -> None:
     files(run=f"base: {CONFIG}\nmodel.class_path: Autoregressive\n")
     said = error_of(capsys, "fit", "--config", "run.yaml")
     assert said.startswith("run.yaml: name the class Autoregressive with its module (MODULE.Autoregressive), since")
 
 
-def test_a_config_without_a_file_is_refused_by_the_parser(workspace, capsys):
+def test_a_config_without_a_file_is_refused_by_the_parser(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--config" in error_of(capsys, "fit", "--config", CONFIG, "--config")
 
 
 @pytest.mark.parametrize("data", [["--data", "datamodules.TextDataModule"], ["--data=TextDataModule"]])
-def test_settings_of_one_corpus_do_not_follow_to_another(data):
+def test_settings_of_one_corpus_do_not_follow_to_another(data: list[str]) -> None:
     shown = cli.parse(["fit", "--config", VERSES, "--data.batch_size=7", *data, "--data.train=mine.txt"])["data"]
     expected = {"train": "mine.txt", "vocab_size": 20000, "max_length": 200, "train_size": None, "batch_size": 7}
     assert expected.items() <= shown["init_args"].items()
 
 
-def test_settings_of_one_kind_of_images_do_not_follow_to_another():
+def test_settings_of_one_kind_of_images_do_not_follow_to_another() -> None:
     shown = cli.parse(["fit", f"--config={CONFIG}", "--data=datamodules.OmniglotDataModule", "--data.variant=npz"])
     assert {"batch_size": 50, "variant": "npz"}.items() <= shown["data"]["init_args"].items()
 
@@ -132,18 +137,18 @@ def test_settings_of_one_kind_of_images_do_not_follow_to_another():
         ["test", "--config", VERSES, "--data=TextDataModule"],  # whose preprocessing is that of the run
     ],
 )
-def test_otherwise_they_stay(args):
+def test_otherwise_they_stay(args: list[Any]) -> None:
     command, config, option = with_one_config(args)
     assert (command, option) == (args[0], args[-1])
     assert yaml.safe_load(config.removeprefix("--config=")) == read_config(Path(VERSES))
 
 
-def test_a_command_line_without_a_config_stays():
+def test_a_command_line_without_a_config_stays() -> None:
     args = ["fit", "--data=TextDataModule"]
     assert with_one_config(args) == args
 
 
-def test_an_option_before_the_config_is_applied(workspace):
+def test_an_option_before_the_config_is_applied(workspace: Path) -> None:
     assert fit("--config", str(CONFIG), "--data.binarize=none").datamodule.binarize == "none"
     first = ["fit", "--model.decoder.num_layers=3", "--trainer.max_epochs=2", "--config", str(CONFIG)]
     assert cli.parse(first)["trainer"]["max_epochs"] == 2

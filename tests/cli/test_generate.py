@@ -45,7 +45,7 @@ def digits() -> torch.Tensor:
 # -- sample -----------------------------------------------------------------------------------------------------------
 
 
-def test_sample_writes_a_grid_of_samples(tiny_run, capsys):
+def test_sample_writes_a_grid_of_samples(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["sample", "--ckpt_path", "last", "--output", "new/ten.png", "--num", "10", "--columns", "4", "--seed", "7"])
     assert capsys.readouterr().out == "wrote new/ten.png\n"
     grid = tiles("new/ten.png", rows=3, columns=4)
@@ -55,13 +55,13 @@ def test_sample_writes_a_grid_of_samples(tiny_run, capsys):
     torch.testing.assert_close(grid.flatten(0, 1)[:10], expected[:, 0])
 
 
-def test_the_seed_decides_what_is_sampled(tiny_run):
+def test_the_seed_decides_what_is_sampled(tiny_run: Path) -> None:
     for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
         main(["sample", "--ckpt_path=best", f"--output={name}.png", "--num=4", f"--seed={seed}"])
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes() != Path("c.png").read_bytes()
 
 
-def test_a_run_folder_stands_for_its_best_checkpoint(tiny_run, capsys):
+def test_a_run_folder_stands_for_its_best_checkpoint(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["sample", f"--ckpt_path={tiny_run}", "--num=1"])
     assert capsys.readouterr().err == f"{tiny_run}: {tiny_run}/checkpoints/best.ckpt\n"
     (tiny_run / "checkpoints/best.ckpt").unlink()
@@ -75,7 +75,7 @@ def test_a_run_folder_stands_for_its_best_checkpoint(tiny_run, capsys):
 
 
 @pytest.mark.parametrize("num", [3, 16, 20])
-def test_each_input_stands_above_its_reconstruction(tiny_run, digits, num):
+def test_each_input_stands_above_its_reconstruction(tiny_run: Path, digits: torch.Tensor, num: int) -> None:
     main(["reconstruct", "--ckpt_path=last", f"--num={num}", "--output=r.png"])
     columns = min(16, num)
     rows = -(-num // columns)
@@ -89,7 +89,7 @@ def test_each_input_stands_above_its_reconstruction(tiny_run, digits, num):
     assert ((outputs[num:] - 0.5).abs() < 1 / 255).all()
 
 
-def test_other_data_can_be_given(tiny_run, digits):
+def test_other_data_can_be_given(tiny_run: Path, digits: torch.Tensor) -> None:
     data = ("--data=MNISTDigitsDataModule", "--data.binarize=none")
     main(["reconstruct", "--ckpt_path=last", "--num=4", "--output=grey.png", *data])
     inputs = tiles("grey.png", 2, 4)[0]
@@ -98,7 +98,9 @@ def test_other_data_can_be_given(tiny_run, digits):
     assert len(inputs.unique()) > 10
 
 
-def test_other_data_keeps_what_the_run_says_of_its_data(tiny_run, digits, monkeypatch):
+def test_other_data_keeps_what_the_run_says_of_its_data(
+    tiny_run: Path, digits: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whether a class, the same or another, or one setting is given: as in `predict`."""
     config = yaml.safe_load((tiny_run / "config.yaml").read_text())
     config["data"]["init_args"]["binarize"] = "none"
@@ -120,7 +122,7 @@ def test_other_data_keeps_what_the_run_says_of_its_data(tiny_run, digits, monkey
 # -- interpolate ------------------------------------------------------------------------------------------------------
 
 
-def test_interpolations_go_from_one_reconstruction_to_another(tiny_run, digits):
+def test_interpolations_go_from_one_reconstruction_to_another(tiny_run: Path, digits: torch.Tensor) -> None:
     main(["interpolate", "--ckpt_path=last", "--num=3", "--steps=5", "--output=i.png"])
     grid = tiles("i.png", rows=3, columns=5)
     model = VAE.load_from_checkpoint(tiny_run / "checkpoints/last.ckpt")
@@ -148,19 +150,21 @@ def test_interpolations_go_from_one_reconstruction_to_another(tiny_run, digits):
         (["interpolate", "--data=nowhere.Data"], "nowhere"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(tiny_run, workspace, capsys, args, message):
+def test_bad_input_is_one_line_and_nothing_is_written(
+    tiny_run: Path, workspace: Path, capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
     before = contents(workspace)
     assert message in error_of(capsys, *args, "--ckpt_path=last")
     assert contents(workspace) == before
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_there_is_one_line(tiny_run, capsys):
+def test_a_device_that_is_not_there_is_one_line(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = error_of(capsys, "sample", "--ckpt_path=last", "--device=cuda")
     assert said == "the device cuda cannot be used here: take cpu or auto"
 
 
-def test_a_checkpoint_outside_a_run_needs_data(tiny_run, capsys):
+def test_a_checkpoint_outside_a_run_needs_data(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tiny_run / "checkpoints/last.ckpt").rename("alone.ckpt")
     said = error_of(capsys, "reconstruct", "--ckpt_path=alone.ckpt")
     assert "there is no config.yaml beside alone.ckpt: say which --data" in said
@@ -168,7 +172,7 @@ def test_a_checkpoint_outside_a_run_needs_data(tiny_run, capsys):
     tiles("reconstructions.png", 2, 2)
 
 
-def test_without_a_run_there_is_nothing_to_sample_from(workspace, capsys):
+def test_without_a_run_there_is_nothing_to_sample_from(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no last checkpoint under lightning_logs" in error_of(capsys, "sample", "--ckpt_path=last")
     assert "ckpt_path" in error_of(capsys, "sample")
 
@@ -176,7 +180,7 @@ def test_without_a_run_there_is_nothing_to_sample_from(workspace, capsys):
 # -- classes of the user's --------------------------------------------------------------------------------------------
 
 
-def test_a_decoder_of_the_users_own_can_be_sampled_from(tmp_path):
+def test_a_decoder_of_the_users_own_can_be_sampled_from(tmp_path: Path) -> None:
     module = "from skipvae.decoders import MLPDecoder\n\n\nclass Mine(MLPDecoder):\n    pass\n"
     (tmp_path / "decoders_of_mine.py").write_text(module)
     options = [

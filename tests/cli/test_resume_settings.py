@@ -47,7 +47,9 @@ def run_with_states(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_the_state_in_a_checkpoint_would_override_is_refused(run_with_states, capsys, monkeypatch, change):
+def test_what_the_state_in_a_checkpoint_would_override_is_refused(
+    run_with_states: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     monkeypatch.chdir(run_with_states)
     before = contents(RUN)
     to, message = CHANGES[change]
@@ -75,7 +77,9 @@ def test_what_the_state_in_a_checkpoint_would_override_is_refused(run_with_state
         ("--trainer.default_root_dir=other", "belongs to the run"),
     ],
 )
-def test_another_experiment_is_another_run(tiny_run, capsys, option, message):
+def test_another_experiment_is_another_run(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], option: str, message: str
+) -> None:
     before = contents(Path("lightning_logs"))
     more = ["--trainer.callbacks.beta=1"] if "FixedKLWeight" in option else []
     option = option.replace("SineWaves", "datamodules.FashionMNISTDataModule")
@@ -87,7 +91,7 @@ def test_another_experiment_is_another_run(tiny_run, capsys, option, message):
     assert contents(Path("lightning_logs")) == before
 
 
-def test_what_does_not_decide_the_weights_is_applied_and_written_down(tiny_run):
+def test_what_does_not_decide_the_weights_is_applied_and_written_down(tiny_run: Path) -> None:
     options = {
         "trainer.max_epochs": 3,
         "trainer.log_every_n_steps": 2,
@@ -110,14 +114,14 @@ def test_what_does_not_decide_the_weights_is_applied_and_written_down(tiny_run):
     assert resume(*watching[:1], epochs=4).trainer.global_step == 16
 
 
-def test_a_checkpoint_out_of_its_run_is_not_resumed(tiny_run, capsys):
+def test_a_checkpoint_out_of_its_run_is_not_resumed(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("loose.ckpt").write_bytes(LAST.read_bytes())
     said = error_of(capsys, "fit", *TINY, "--ckpt_path=loose.ckpt")
     assert said.startswith("there is no config.yaml beside loose.ckpt")
     assert said.endswith("--init_from loose.ckpt")
 
 
-def test_differences_of_plain_values_are_complete():
+def test_differences_of_plain_values_are_complete() -> None:
     made = {"data": {"class_path": "D", "init_args": {"options": {"a": 1}, "old": 1}, "dict_kwargs": {"b": 1}}}
     now = {"data": {"class_path": "D", "init_args": {"options": {"a": 1, "c": 2}, "new": 1}, "dict_kwargs": {"b": 2}}}
     assert [key for key, _, _ in differences(made, now, MAY_CHANGE)] == ["data.dict_kwargs", "data.options"]
@@ -134,7 +138,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 STILL = ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0")
 
 
-def test_a_new_run_starts_from_the_weights_of_another(tiny_run, capsys):
+def test_a_new_run_starts_from_the_weights_of_another(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(tiny_run)
     source = str(LAST)
     cli = plain(
@@ -154,7 +158,7 @@ def test_a_new_run_starts_from_the_weights_of_another(tiny_run, capsys):
     assert yaml.safe_load((new / "config.yaml").read_text())["init_from"] == source
 
 
-def test_parts_of_a_run_can_be_taken(tiny_run, capsys):
+def test_parts_of_a_run_can_be_taken(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fresh = fit("--init_parts=null", *STILL).model.state_dict()
     args = ["--init_from", str(LAST), "--init_parts=encoder", "--model.decoder.hidden_dim=12", *STILL]
     fit(*args)
@@ -188,11 +192,13 @@ def test_parts_of_a_run_can_be_taken(tiny_run, capsys):
         (["--init_parts=encoder"], "give --init_from CHECKPOINT"),
     ],
 )
-def test_what_cannot_start_a_run_is_one_line(tiny_run, capsys, args, message):
+def test_what_cannot_start_a_run_is_one_line(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
     said = error_of(capsys, "fit", *TINY, *(arg.replace("LAST", str(LAST)) for arg in args))
     assert message.replace("LAST", str(LAST)) in said
     assert len(list(RUN.parent.iterdir())) == 1
 
 
-def test_init_from_belongs_to_fit(tiny_run, capsys):
+def test_init_from_belongs_to_fit(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "it belongs to fit, not to test" in error_of(capsys, "test", "--ckpt_path=last", "--init_from=last")

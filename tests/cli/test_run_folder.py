@@ -56,7 +56,9 @@ def elsewhere(workspace: Path) -> Path:
 
 
 @pytest.mark.parametrize("logger", LOGGERS)
-def test_a_run_stays_together_whatever_its_loggers(elsewhere, capsys, logger):
+def test_a_run_stays_together_whatever_its_loggers(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], logger: str
+) -> None:
     Path("loggers.yaml").write_text(yaml.safe_dump({"trainer": {"logger": LOGGERS[logger]}}))
     fit("--config=loggers.yaml", *SLASH)
     said = capsys.readouterr().out
@@ -78,7 +80,7 @@ def test_a_run_stays_together_whatever_its_loggers(elsewhere, capsys, logger):
     assert os.listdir("lightning_logs/tiny") == ["version_0"]
 
 
-def test_the_root_of_all_runs_can_be_chosen(workspace):
+def test_the_root_of_all_runs_can_be_chosen(workspace: Path) -> None:
     root = "--trainer.default_root_dir=here/runs"
     fit(root)
     assert Path("here/runs/tiny/version_0/config.yaml").is_file()
@@ -92,14 +94,18 @@ def test_the_root_of_all_runs_can_be_chosen(workspace):
     assert Path("here/runs/tiny/version_2/checkpoints/last.ckpt").is_file()
 
 
-def test_a_run_that_fails_before_it_begins_leaves_no_folder(workspace, capsys):
+def test_a_run_that_fails_before_it_begins_leaves_no_folder(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     error_of(capsys, "fit", *TINY, "--model.decoder.hidden_dim=-1")
     assert not os.listdir()
 
 
 @pytest.mark.parametrize("name", ["a/b", "../a", "..", "~a", "$HOME", ""])
 @pytest.mark.parametrize("option", ["--name", "--version"])
-def test_a_name_is_that_of_one_folder(workspace, capsys, name, option):
+def test_a_name_is_that_of_one_folder(
+    workspace: Path, capsys: pytest.CaptureFixture[str], name: str, option: str
+) -> None:
     assert "would lie outside of lightning_logs: give it a name without slashes" in error_of(
         capsys, "fit", *TINY, f"{option}={name}"
     )
@@ -109,16 +115,16 @@ def test_a_name_is_that_of_one_folder(workspace, capsys, name, option):
 @pytest.mark.parametrize(
     "option", ["--trainer.logger.save_dir=csv", "--trainer.logger.version=3", "--trainer.logger.name=other"]
 )
-def test_a_second_place_for_a_run_is_refused(workspace, capsys, option):
+def test_a_second_place_for_a_run_is_refused(workspace: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
     assert f"leave out {option.partition('=')[0]}" in error_of(capsys, "fit", *TINY, option)
     assert not os.listdir()
 
 
-def test_a_root_that_is_no_disk_is_refused(workspace, capsys):
+def test_a_root_that_is_no_disk_is_refused(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not on a disk" in error_of(capsys, "fit", *TINY, "--trainer.default_root_dir=s3://bucket")
 
 
-def test_a_run_is_not_written_over_by_another(tiny_run, capsys):
+def test_a_run_is_not_written_over_by_another(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (tiny_run / "checkpoints/last.ckpt").read_bytes()
     assert "there is a run in lightning_logs/tiny/version_0: resume it" in error_of(
         capsys, "fit", *TINY, "--version=version_0"
@@ -126,7 +132,7 @@ def test_a_run_is_not_written_over_by_another(tiny_run, capsys):
     assert (tiny_run / "checkpoints/last.ckpt").read_bytes() == before
 
 
-def test_two_processes_do_not_train_in_one_folder(tiny_run, capsys):
+def test_two_processes_do_not_train_in_one_folder(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with locked(tiny_run.resolve()):
         said = error_of(capsys, "fit", "--ckpt_path=last", *QUIET, "--trainer.max_epochs=3")
         assert re.match(rf"process {os.getpid()} on \S+ is training in \S+tiny/version_0: wait", said)
@@ -152,7 +158,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> pytest.MonkeyPatc
     return monkeypatch
 
 
-def test_a_stray_checkpoint_is_never_taken(trained, slurm, workspace):
+def test_a_stray_checkpoint_is_never_taken(trained: Path, slurm: pytest.MonkeyPatch, workspace: Path) -> None:
     fit("--trainer.logger=false")
     clean = load(RUN / "checkpoints/last.ckpt")
     for place in (workspace, workspace / "lightning_logs", workspace / "lightning_logs/tiny"):
@@ -175,7 +181,7 @@ class Signal(pl.Callback):
             os.kill(os.getpid(), signal.SIGUSR1)
 
 
-def test_a_job_that_is_queued_again_continues_its_run(slurm, workspace):
+def test_a_job_that_is_queued_again_continues_its_run(slurm: pytest.MonkeyPatch, workspace: Path) -> None:
     fit("--trainer.logger=false", "--name=straight", epochs=2)
     before = signal.getsignal(signal.SIGUSR1)
     with pytest.raises(SystemExit):
@@ -196,7 +202,9 @@ def test_a_job_that_is_queued_again_continues_its_run(slurm, workspace):
     assert load("lightning_logs/tiny/version_3/checkpoints/last.ckpt")["global_step"] == 8
 
 
-def test_a_job_that_was_killed_continues_each_of_its_runs(slurm, monkeypatch):
+def test_a_job_that_was_killed_continues_each_of_its_runs(
+    slurm: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slurm.setenv("SLURM_ARRAY_JOB_ID", "70")
     slurm.setenv("SLURM_ARRAY_TASK_ID", "3")
     for seed in (1, 2):
@@ -214,7 +222,9 @@ def test_a_job_that_was_killed_continues_each_of_its_runs(slurm, monkeypatch):
     assert sorted(os.listdir("lightning_logs/tiny")) == ["version_0", "version_1", "version_2"]
 
 
-def test_a_run_folder_names_its_last_checkpoint_to_resume_and_its_best_to_start_from(tiny_run, capsys):
+def test_a_run_folder_names_its_last_checkpoint_to_resume_and_its_best_to_start_from(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cli = plain(["fit", f"--ckpt_path={tiny_run}", *QUIET, "--trainer.max_epochs=2"])
     assert cli.config["fit"].ckpt_path == f"{tiny_run}/checkpoints/last.ckpt"
     cli = plain(["fit", f"--init_from={tiny_run}", *QUIET, "--trainer.max_steps=1"])

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,13 +31,13 @@ SMALL = [
 RUN = Path("lightning_logs/text/version_0")
 
 
-def write_corpus(words=WORDS):
+def write_corpus(words: Any = WORDS) -> None:
     choice = torch.randint(len(words), (60, 4), generator=torch.Generator().manual_seed(0)).tolist()
     Path("corpus.txt").write_text("".join(" ".join(words[i] for i in line) + "\n" for line in choice))
 
 
 @pytest.fixture(scope="module")
-def trained_text(tmp_path_factory):
+def trained_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("text")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
@@ -46,12 +47,12 @@ def trained_text(tmp_path_factory):
 
 
 @pytest.fixture
-def text_run(trained_text, workspace):
+def text_run(trained_text: Path, workspace: Path) -> Path:
     shutil.copytree(trained_text, workspace, dirs_exist_ok=True)
     return RUN
 
 
-def test_a_reloaded_model_reads_and_writes(text_run):
+def test_a_reloaded_model_reads_and_writes(text_run: Path) -> None:
     model = GenerativeModel.load_from_checkpoint(text_run / "checkpoints/best.ckpt")
     assert model.vocabulary == (text_run / "vocabulary.json").read_text()
     codec = TextCodec.of(model)
@@ -60,7 +61,7 @@ def test_a_reloaded_model_reads_and_writes(text_run):
     json.loads(model.vocabulary)
 
 
-def test_sentences_are_printed_and_written(text_run, capsys):
+def test_sentences_are_printed_and_written(text_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["sample", "--ckpt_path=best", "--num=3", "--max_length=5", "--top_k=2", "--output=new/s.txt"])
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) == 3
@@ -74,7 +75,7 @@ def test_sentences_are_printed_and_written(text_run, capsys):
     assert (lines[0], lines[4]) == ("good day", "night")
 
 
-def test_unknown_words_are_named(text_run, capsys):
+def test_unknown_words_are_named(text_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["reconstruct", "--ckpt_path=best", "--text=good telephone"])
     said = capsys.readouterr()
     assert said.err.splitlines() == [
@@ -95,23 +96,27 @@ def test_unknown_words_are_named(text_run, capsys):
         (["sample", "--num_beams=2", "--top_k=2"], "beam search does not sample"),
     ],
 )
-def test_bad_requests_are_refused(text_run, capsys, args, message):
+def test_bad_requests_are_refused(
+    text_run: Path, capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
     assert message in error_of(capsys, *args, "--ckpt_path=best")
 
 
-def test_the_unknown_word_itself_is_known(text_run):
+def test_the_unknown_word_itself_is_known(text_run: Path) -> None:
     assert (
         TextCodec.of(GenerativeModel.load_from_checkpoint(text_run / "checkpoints/best.ckpt")).unknown("<unk> day")
         == []
     )
 
 
-def test_options_for_text_are_refused_for_images(tiny_run, capsys):
+def test_options_for_text_are_refused_for_images(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "top_k is an option for text" in error_of(capsys, "sample", "--ckpt_path=last", "--top_k=3")
     assert "text is a sentence" in error_of(capsys, "reconstruct", "--ckpt_path=last", "--text=hello")
 
 
-def test_a_vocabulary_of_another_run_is_refused(text_run, capsys, caplog):
+def test_a_vocabulary_of_another_run_is_refused(
+    text_run: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     path = str(text_run / "checkpoints/best.ckpt")
     write_corpus(WORDS[::-1])  # as many words, in another order
     for args in (["test"], ["fit"], ["reconstruct"]):
@@ -124,7 +129,7 @@ def test_a_vocabulary_of_another_run_is_refused(text_run, capsys, caplog):
     assert "vocab_size, tokenization, lowercase and split_punctuation are not used" in message
 
 
-def test_sentences_reach_the_text_tab(text_run):
+def test_sentences_reach_the_text_tab(text_run: Path) -> None:
     events = read_events(text_run)
     tags = {f"text/{name}/text_summary" for name in ("samples", "reconstructions", "interpolations")}
     assert tags <= set(events.Tags()["tensors"])
@@ -133,7 +138,7 @@ def test_sentences_reach_the_text_tab(text_run):
     assert "<b>" not in table
 
 
-def test_the_schedule_is_resumed_exactly(workspace):
+def test_the_schedule_is_resumed_exactly(workspace: Path) -> None:
     write_corpus()
     schedule = [
         *("--model.lr_scheduler=skipvae.schedulers.HalveOnPlateau", "--model.lr_scheduler.min_epochs=2"),
@@ -150,7 +155,7 @@ def test_the_schedule_is_resumed_exactly(workspace):
     assert rates[0][:2] == (4, True)
 
 
-def test_training_ends_below_the_last_rate(workspace):
+def test_training_ends_below_the_last_rate(workspace: Path) -> None:
     write_corpus()
     cli = run(
         [

@@ -32,7 +32,7 @@ def metrics_of(cli: Any) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("args", [[], ["-h"], ["--help"]])
-def test_usage_names_every_command(capsys, args):
+def test_usage_names_every_command(capsys: pytest.CaptureFixture[str], args: list[Any]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(args)
     assert exit_.value.code == (0 if args else 2)
@@ -42,7 +42,7 @@ def test_usage_names_every_command(capsys, args):
 
 
 @pytest.mark.parametrize("command", [*TRAINER_COMMANDS, *GENERATE_COMMANDS])
-def test_every_command_has_help(capsys, command):
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: Any) -> None:
     said = printed(capsys, command, "--help")
     assert "usage:" in said
     assert "--ckpt_path" in said
@@ -53,18 +53,18 @@ def test_every_command_has_help(capsys, command):
         assert "--output" in said
 
 
-def test_the_version_can_be_asked_for(capsys):
+def test_the_version_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"skipvae \d+\.\d+\.\d+\n", printed(capsys, "--version"))
 
 
-def test_a_wrong_command_is_one_line(capsys):
+def test_a_wrong_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no command train: choose from fit, " in error_of(capsys, "train")
 
 
 # -- configs ----------------------------------------------------------------------------------------------------------
 
 
-def test_print_config_prints_a_config_that_says_the_same(workspace, capsys):
+def test_print_config_prints_a_config_that_says_the_same(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = printed(capsys, "fit", *TINY, "--print_config")
     Path("printed.yaml").write_text(first)
     assert printed(capsys, "fit", "--config", "printed.yaml", "--print_config") == first
@@ -74,7 +74,7 @@ def test_print_config_prints_a_config_that_says_the_same(workspace, capsys):
     assert os.listdir() == ["printed.yaml"]
 
 
-def test_sizes_are_written_once(tiny_run):
+def test_sizes_are_written_once(tiny_run: Path) -> None:
     for path in (CONFIG, tiny_run / "config.yaml"):
         model = yaml.safe_load(path.read_text())["model"]["init_args"]
         assert "latent_dim" in model["decoder"]["init_args"]
@@ -82,14 +82,14 @@ def test_sizes_are_written_once(tiny_run):
         assert "image_shape" not in path.read_text()
 
 
-def test_one_override_makes_it_a_skip_vae(workspace):
+def test_one_override_makes_it_a_skip_vae(workspace: Path) -> None:
     cli = fit("--model.decoder.skip=true", "--trainer.fast_dev_run=true")
     assert cli.model.decoder.skip
     assert cli.model.spec["init_args"]["decoder"]["init_args"]["skip"] is True
     assert not Path("lightning_logs").exists()
 
 
-def test_the_saved_config_repeats_the_run(tiny_run):
+def test_the_saved_config_repeats_the_run(tiny_run: Path) -> None:
     saved = tiny_run / "config.yaml"
     before = (tiny_run / "checkpoints/last.ckpt").read_bytes()
     again = plain(["fit", "--config", str(saved)])
@@ -104,7 +104,7 @@ def test_the_saved_config_repeats_the_run(tiny_run):
     assert yaml.safe_load(saved.read_text()) == yaml.safe_load((other / "config.yaml").read_text())
 
 
-def test_a_run_folder_holds_what_it_should(tiny_run):
+def test_a_run_folder_holds_what_it_should(tiny_run: Path) -> None:
     names = {path.name for path in tiny_run.iterdir()}
     assert {"config.yaml", "checkpoints"} <= names
     assert {path.name for path in (tiny_run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
@@ -114,14 +114,14 @@ def test_a_run_folder_holds_what_it_should(tiny_run):
     assert {"images/reconstructions", "images/samples", "images/traversals"} <= set(events.Tags()["images"])
 
 
-def test_fit_says_what_to_do_next(workspace, capsys):
+def test_fit_says_what_to_do_next(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit()
     said = capsys.readouterr().out
     command = next(line for line in said.splitlines() if "skipvae test" in line).partition("skipvae ")[2].split()
     assert plain([*command, "--trainer.limit_test_batches=1"]).model.results["num_examples"] == 250
 
 
-def test_without_a_logger_no_config_is_written(workspace):
+def test_without_a_logger_no_config_is_written(workspace: Path) -> None:
     Path("config.yaml").write_text("# mine\n" + CONFIG.read_text())
     before = Path("config.yaml").read_text()
     fit("--config=config.yaml", "--trainer.logger=false", "--trainer.max_steps=2")
@@ -131,7 +131,7 @@ def test_without_a_logger_no_config_is_written(workspace):
 # -- the same seed, the same run --------------------------------------------------------------------------------------
 
 
-def test_the_same_seed_gives_the_same_run_whoever_watches(workspace, trained):
+def test_the_same_seed_gives_the_same_run_whoever_watches(workspace: Path, trained: Path) -> None:
     logged = [event.value for event in read_events(trained).Scalars("val/elbo")][-1]
     bare = fit("--trainer.logger=false", epochs=2)
     watched = fit("--trainer.enable_progress_bar=true", "--trainer.logger=CSVLogger", "--trainer.logger.save_dir=csv")
@@ -144,13 +144,13 @@ def test_the_same_seed_gives_the_same_run_whoever_watches(workspace, trained):
     assert all(torch.equal(first[name], weight) for name, weight in bare.model.state_dict().items())
 
 
-def test_another_seed_gives_another_run(workspace):
+def test_another_seed_gives_another_run(workspace: Path) -> None:
     one, other = (metrics_of(fit(f"--seed_everything={seed}", "--trainer.logger=false")) for seed in (1, 2))
     assert one["val/elbo"] != other["val/elbo"]
     assert one["train/loss"] != other["train/loss"]
 
 
-def test_a_seed_that_is_drawn_is_written_down_for_all(workspace):
+def test_a_seed_that_is_drawn_is_written_down_for_all(workspace: Path) -> None:
     cli = fit("--seed_everything=true", "--trainer.logger=false", "--trainer.max_steps=1")
     config = cli.config["fit"]
     assert type(config["seed_everything"]) is int
@@ -189,7 +189,7 @@ class Data(MNISTDigitsDataModule):
 """
 
 
-def test_classes_of_the_user(workspace, capsys):
+def test_classes_of_the_user(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("my_plugin.py").write_text(PLUGIN)
     args = [*TINY, "--model=my_plugin.Model", *(arg for arg in TINY if arg.startswith("--model."))]
     args += ["--model.favourite=green", "--model.decoder=my_plugin.Decoder", "--model.decoder.scale=0.5"]
@@ -210,7 +210,7 @@ def test_classes_of_the_user(workspace, capsys):
 OURS = (BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report)
 
 
-def test_callbacks_of_the_user_come_on_top_of_ours(workspace):
+def test_callbacks_of_the_user_come_on_top_of_ours(workspace: Path) -> None:
     annealing = "--trainer.callbacks=skipvae.callbacks.LinearKLAnnealing"
     cli = fit(annealing, "--trainer.callbacks.warmup_steps=8", "--trainer.callbacks+=LearningRateMonitor")
     kinds = [type(callback) for callback in cli.trainer.callbacks]
@@ -221,12 +221,12 @@ def test_callbacks_of_the_user_come_on_top_of_ours(workspace):
     assert "LearningRateMonitor" in names
 
 
-def test_a_progress_bar_of_the_user_replaces_ours(workspace):
+def test_a_progress_bar_of_the_user_replaces_ours(workspace: Path) -> None:
     cli = fit("--trainer.callbacks=RichProgressBar", "--trainer.enable_progress_bar=true", "--trainer.fast_dev_run=1")
     assert type(cli.trainer.progress_bar_callback).__name__ == "RichProgressBar"
 
 
-def test_settings_of_our_callbacks_are_options(workspace):
+def test_settings_of_our_callbacks_are_options(workspace: Path) -> None:
     cli = fit("--checkpoints.monitor=val/kl", "--image_grids.num_images=3", "--trainer.fast_dev_run=true")
     by_kind = {type(callback): callback for callback in cli.trainer.callbacks}
     assert by_kind[BestAndLast].monitor == "val/kl"

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,12 +40,14 @@ HEAVY = {"torch", "pytorch_lightning", "jsonargparse", "numpy"}
         (["fit", "--config=c.yaml", "--name=a", "--name", "b"], "the option --name is given twice: leave one out"),
     ],
 )
-def test_it_is_one_line_before_anything_heavy_is_imported(workspace, capsys, args, message):
+def test_it_is_one_line_before_anything_heavy_is_imported(
+    workspace: Path, capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
     assert message in error_of(capsys, *args)
     assert not list(Path.cwd().iterdir())
 
 
-def test_nothing_heavy_is_imported_for_help_and_mistakes(tmp_path):
+def test_nothing_heavy_is_imported_for_help_and_mistakes(tmp_path: Path) -> None:
     lines = (["--help"], ["--version"], ["sampel"], ["fit"], ["fit", "--config=c", "--modle=1"], ["sample", "--nmu=1"])
     lines += (["sample", "--help"], ["interpolate", "-h"], ["study", "--help"], ["study", "run", "--help"])
     code = (
@@ -63,21 +66,21 @@ def test_nothing_heavy_is_imported_for_help_and_mistakes(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_the_table_of_options_holds_all_that_there_are(workspace):
+def test_the_table_of_options_holds_all_that_there_are(workspace: Path) -> None:
     for command in cli.TRAINER_COMMANDS:
         names = vars(parser_of(command).get_defaults().as_flat())
         assert {name.partition(".")[0] for name in names} <= usage.OPTIONS[command]
     assert generate.FUNCTIONS.keys() == generate_options.COMMANDS.keys() == set(cli.GENERATE_COMMANDS)
 
 
-def test_help_of_the_generating_commands_names_each_option_with_its_default(capsys):
+def test_help_of_the_generating_commands_names_each_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     main(["interpolate", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert all(f"--{option}" in shown for option in usage.OPTIONS["interpolate"])
     assert "Number of points on the line, both ends included. (default: 10)" in shown
 
 
-def parser_of(command):
+def parser_of(command: Any) -> Any:
     """The parser of one of Lightning's commands."""
     found = []
 
@@ -86,10 +89,10 @@ def parser_of(command):
 
     class Seen(SkipVAECLI):
         @staticmethod
-        def subcommands():
+        def subcommands() -> dict[Any, Any]:
             return {command: SkipVAECLI.subcommands()[command]}
 
-        def parse_arguments(self, parser, args):
+        def parse_arguments(self, parser: Any, args: Any) -> None:
             found.append(self.command_parser)
             raise StopError
 
@@ -108,14 +111,14 @@ def parser_of(command):
 
 
 @pytest.mark.parametrize("content", ["modle: {}", "modle: {class_path: x}", "trainr.max_epochs: 3"])
-def test_a_misspelt_key_of_a_config_is_named(workspace, capsys, content):
+def test_a_misspelt_key_of_a_config_is_named(workspace: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
     Path("mine.yaml").write_text(content)
     key, meant = content.partition(":")[0], "model" if "modle" in content else "trainer"
     said = error_of(capsys, "fit", "--config", CONFIG, "--config", "mine.yaml")
     assert said == f"mine.yaml: there is no setting {key}: did you mean {meant}?"
 
 
-def test_options_are_not_guessed_from_their_beginnings(workspace, capsys):
+def test_options_are_not_guessed_from_their_beginnings(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "max_epoch" in error_of(capsys, "fit", "--config", CONFIG, "--trainer.max_epoch=1")
     assert "num_layer" in error_of(capsys, "fit", "--config", CONFIG, "--model.decoder.num_layer=1")
 
@@ -128,23 +131,27 @@ def test_options_are_not_guessed_from_their_beginnings(workspace, capsys):
         ("--checkpoints.every_n_train_step=1", "--checkpoints.every_n_train_steps"),
     ],
 )
-def test_a_misspelt_nested_option_is_named(workspace, capsys, option, meant):
+def test_a_misspelt_nested_option_is_named(
+    workspace: Path, capsys: pytest.CaptureFixture[str], option: str, meant: str
+) -> None:
     assert error_of(capsys, "fit", "--config", CONFIG, option).endswith(f": did you mean {meant}?")
 
 
-def test_a_misspelt_nested_key_of_a_config_is_named(workspace, capsys):
+def test_a_misspelt_nested_key_of_a_config_is_named(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.yaml").write_text("trainer: {max_epoch: 3}")
     assert error_of(capsys, "fit", "--config", CONFIG, "--config", "mine.yaml").endswith("mean --trainer.max_epochs?")
 
 
-def test_lists_of_the_command_line_grow():
+def test_lists_of_the_command_line_grow() -> None:
     callbacks = [f"--trainer.callbacks{option}" for option in ("+=A", ".x=1", "+=B", ".x=2")]
     usage.check_repeats(["--config=a", "--config", "b", *callbacks])
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_ctrl_c_is_one_line_at_any_time(workspace, capsys, monkeypatch, wrapped):
-    def interrupted(*_):
+def test_ctrl_c_is_one_line_at_any_time(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wrapped: bool
+) -> None:
+    def interrupted(*_: Any) -> None:
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt as interrupt:

@@ -1,4 +1,5 @@
 from bisect import bisect_left
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ def grey_images(count: int, shape: tuple[int, int, int] = (1, 5, 7)) -> torch.Te
     return (random_words(99, torch.arange(count * 35)) & 255).to(torch.uint8).view(count, *shape)
 
 
-def test_every_grey_level_has_its_probability():
+def test_every_grey_level_has_its_probability() -> None:
     n = 20_000
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(n, -1, -1, -1)
     white = (draw_binary(levels, 3, 1) == 255).double().mean(0).flatten()
@@ -32,7 +33,7 @@ def test_every_grey_level_has_its_probability():
 @example(grey=0.0)
 @example(grey=1.0)
 @example(grey=2.0**-24)
-def test_probabilities_are_exact(grey):
+def test_probabilities_are_exact(grey: Any) -> None:
     # of all 2^32 numbers that may be drawn, how many make a pixel white: they are the lowest, so a search finds it
     dtype, white_is, tolerance = (torch.uint8, 255, 2**-32) if isinstance(grey, int) else (torch.float32, 1, 2**-31)
 
@@ -49,7 +50,7 @@ def test_probabilities_are_exact(grey):
     assert count in (0, 2**32) or grey not in (0, white_is)
 
 
-def test_pixels_epochs_and_examples_are_independent():
+def test_pixels_epochs_and_examples_are_independent() -> None:
     n, side = 4000, 12
     grey = torch.full((n, 1, side, side), 128, dtype=torch.uint8)
     draws = torch.stack([draw_binary(grey, 2, 0, epoch) for epoch in range(3)]).squeeze(2).double() / 255
@@ -75,19 +76,19 @@ def test_pixels_epochs_and_examples_are_independent():
 
 @settings(deadline=None)
 @given(st.integers(1, 40), st.sampled_from([(1, 5, 7), (5, 7, 1), (1, 35, 1), (7, 1, 5)]))
-def test_an_image_depends_only_on_its_place(count, shape):
+def test_an_image_depends_only_on_its_place(count: Any, shape: Any) -> None:
     images = grey_images(40, shape)
     assert draw_binary(images, 1)[:count].equal(draw_binary(images[:count].clone(), 1))
 
 
-def test_chunks_do_not_show(monkeypatch):
+def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     images = grey_images(64)
     whole = draw_binary(images, 5, 6)
     monkeypatch.setattr("datamodules.binarization._CHUNK", 7)
     assert draw_binary(images, 5, 6).equal(whole)
 
 
-def test_binary_images_stay_as_they_are_and_the_input_too():
+def test_binary_images_stay_as_they_are_and_the_input_too() -> None:
     images = grey_images(30)
     before = images.clone()
     binary = draw_binary(images, 0)
@@ -97,14 +98,14 @@ def test_binary_images_stay_as_they_are_and_the_input_too():
     assert draw_binary(binary / 255, 1).equal(binary)  # floats, too, to bytes
 
 
-def test_other_counters_give_other_draws():
+def test_other_counters_give_other_draws() -> None:
     grey = torch.full((2, 1, 8, 8), 128, dtype=torch.uint8)
     draws = {bytes(draw_binary(grey, *counters).numpy()) for counters in [(0,), (1,), (0, 0), (0, 1), (1, 0)]}
     assert len(draws) == 5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_draws_the_same_pixels():
+def test_a_gpu_draws_the_same_pixels() -> None:
     images = grey_images(3000)
     for grey in (images, images / 257):
         assert draw_binary(grey.cuda(), 1, 2).cpu().equal(draw_binary(grey, 1, 2))

@@ -1,14 +1,18 @@
 """Examples that a split shares with the training split are counted, whatever they are."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from datamodules import ImageDataModule, TextDataModule
 from datamodules.images import Examples, Splits
 
 
-def test_images_and_sentences_that_stand_in_the_training_split_are_reported(tmp_path, caplog):
+def test_images_and_sentences_that_stand_in_the_training_split_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     class Repeating(ImageDataModule):
         image_shape = (1, 2, 2)
 
@@ -36,7 +40,7 @@ def test_images_and_sentences_that_stand_in_the_training_split_are_reported(tmp_
     assert drawn.split_facts["test"]["duplicate_fraction"] == 1
 
 
-def test_sentences_that_are_left_out_are_no_duplicates(tmp_path):
+def test_sentences_that_are_left_out_are_no_duplicates(tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.txt" for name in ("train", "val", "test")}
     files["train"].write_text("a b\nfar too long a line\n")
     files["val"].write_text("a b\nc d\n")

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from datamodules.lines import read_corpus
 SENTENCES = [f'the cat, number {n}, said "no" to {n % 7} dogs' for n in range(40)]
 
 
-def table(delimiter=",", header=("id", "text", "stars"), **options):
+def table(delimiter: str = ",", header: Any = ("id", "text", "stars"), **options: Any) -> bytes:
     file = io.StringIO()
     rows = [header] if header else []
     csv.writer(file, delimiter=delimiter, **options).writerows(
@@ -27,11 +29,11 @@ def table(delimiter=",", header=("id", "text", "stars"), **options):
     return file.getvalue().encode()
 
 
-def records(make):
+def records(make: Any) -> bytes:
     return "\n".join(json.dumps(make(n, s)) for n, s in enumerate(SENTENCES)).encode()
 
 
-def archive(kind):
+def archive(kind: Any) -> bytes:
     file = io.BytesIO()
     if kind == "zip":
         with zipfile.ZipFile(file, "w") as packed:
@@ -54,7 +56,7 @@ def archive(kind):
     ],
     ids=["csv", "semicolons", "quoted", "numbered", "json lines", "json lists"],
 )
-def test_tables_and_records_are_refused_and_the_advice_makes_text_of_them(tmp_path, content):
+def test_tables_and_records_are_refused_and_the_advice_makes_text_of_them(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "mine.txt"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"CSV|JSON") as error:
@@ -85,7 +87,7 @@ def test_tables_and_records_are_refused_and_the_advice_makes_text_of_them(tmp_pa
         ("a.txt", "good day\n" * 99 + "bad\0 day\n", "line 100 holds a NUL byte"),
     ],
 )
-def test_other_formats_and_encodings_are_named(tmp_path, name, content, message):
+def test_other_formats_and_encodings_are_named(tmp_path: Path, name: str, content: Any, message: str) -> None:
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message) as error:
         read_corpus(tmp_path / name)
@@ -101,7 +103,7 @@ def test_other_formats_and_encodings_are_named(tmp_path, name, content, message)
         ([f"{n % 2}\t{n}\tgood day" for n in range(30)], "3 columns: .* cut -f 3"),
     ],
 )
-def test_labels_that_are_none_are_named(tmp_path, lines, message):
+def test_labels_that_are_none_are_named(tmp_path: Path, lines: Any, message: str) -> None:
     (tmp_path / "a.txt").write_text("\n".join(lines))
     with pytest.raises(ValueError, match=message):
         read_corpus(tmp_path / "a.txt", labelled=True)
@@ -120,13 +122,13 @@ def test_labels_that_are_none_are_named(tmp_path, lines, message):
         "one line",
     ],
 )
-def test_prose_is_read_as_it_is(tmp_path, content):
+def test_prose_is_read_as_it_is(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.txt").write_text(content)
     assert read_corpus(tmp_path / "a.txt").texts == content.removesuffix("\n").split("\n")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_line_ends_of_any_system_and_a_byte_order_mark_are_no_text(tmp_path, end):
+def test_line_ends_of_any_system_and_a_byte_order_mark_are_no_text(tmp_path: Path, end: str) -> None:
     (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + (end.join(["good day", "good night"]) + end).encode())
     (tmp_path / "b").write_bytes(gzip.compress((tmp_path / "a.txt").read_bytes()))  # whatever its name
     for name in ("a.txt", "b"):

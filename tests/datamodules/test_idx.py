@@ -1,6 +1,8 @@
 import gzip
 import struct
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ ARRAY = torch.arange(24, dtype=torch.uint8).view(2, 3, 4)
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("shape", [(24,), (2, 3, 4), (1, 1, 24)])
-def test_reads_what_was_written(tmp_path, packed, shape):
+def test_reads_what_was_written(tmp_path: Path, packed: bool, shape: Any) -> None:
     array = ARRAY.view(shape)
     path = tmp_path / ("file.gz" if packed else "file")
     path.write_bytes(gzip.compress(idx_bytes(array)) if packed else idx_bytes(array))
@@ -43,7 +45,7 @@ def test_reads_what_was_written(tmp_path, packed, shape):
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_another_file_is_refused_in_one_line(tmp_path, content, message, packed):
+def test_another_file_is_refused_in_one_line(tmp_path: Path, content: Any, message: str, packed: bool) -> None:
     path = tmp_path / ("file.gz" if packed else "file")
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.raises(ValueError, match=message) as error:
@@ -55,7 +57,7 @@ def test_another_file_is_refused_in_one_line(tmp_path, content, message, packed)
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_a_damaged_gz_file_is_never_read_as_something_else(tmp_path_factory, data):
+def test_a_damaged_gz_file_is_never_read_as_something_else(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     path = tmp_path_factory.mktemp("idx") / "file.gz"
     content = bytearray(gzip.compress(idx_bytes(ARRAY), mtime=0))
     if data.draw(st.booleans(), "cut"):
@@ -69,7 +71,7 @@ def test_a_damaged_gz_file_is_never_read_as_something_else(tmp_path_factory, dat
     assert found.equal(ARRAY)
 
 
-def test_no_more_is_unpacked_than_the_shape_needs(tmp_path):
+def test_no_more_is_unpacked_than_the_shape_needs(tmp_path: Path) -> None:
     path = tmp_path / "file.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(idx_bytes(ARRAY))

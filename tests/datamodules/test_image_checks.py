@@ -28,7 +28,7 @@ def ready(images: Any = GREY, labels: Any = LABELS, val: Any = None, **options: 
     return data
 
 
-def test_numpy_arrays_and_splits_without_labels_are_welcome():
+def test_numpy_arrays_and_splits_without_labels_are_welcome() -> None:
     read_only = GREY[::-1]
     read_only.setflags(write=False)
     for images, labels in [(read_only, LABELS.astype(">i2")), (torch.from_numpy(GREY.copy()), None)]:
@@ -39,7 +39,7 @@ def test_numpy_arrays_and_splits_without_labels_are_welcome():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", ">f4"])
-def test_floats_are_not_scaled_again(dtype):
+def test_floats_are_not_scaled_again(dtype: str) -> None:
     images = (GREY / 255).astype(dtype)
     data = ready(images)
     for loader in (data.val_dataloader(), data.train_dataloader()):
@@ -48,7 +48,7 @@ def test_floats_are_not_scaled_again(dtype):
         assert x[label.argsort()].equal(torch.from_numpy(images.astype("float32")))
 
 
-def test_ones_in_dark_validation_images_are_no_mistake_but_zeros_and_ones_are():
+def test_ones_in_dark_validation_images_are_no_mistake_but_zeros_and_ones_are() -> None:
     assert ready(val=GREY // 8).splits is not None
     with pytest.raises(ValueError, match="the val images are uint8 from 0 to 1, where white is 255: rescale"):
         ready(val=GREY % 2)
@@ -77,13 +77,15 @@ def test_ones_in_dark_validation_images_are_no_mistake_but_zeros_and_ones_are():
         (GREY, list("abcdefghijklmnopqrst"), {}, "the train labels are a list: return a tensor"),
     ],
 )
-def test_everything_else_is_refused_with_the_fix(images, labels, options, message):
+def test_everything_else_is_refused_with_the_fix(
+    images: Any, labels: Any, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         ready(images, labels, **options)
 
 
 @pytest.mark.parametrize("loaded", [GREY, (Examples(GREY), Examples(GREY)), (GREY, GREY, GREY)])
-def test_what_is_no_three_splits_is_refused(loaded):
+def test_what_is_no_three_splits_is_refused(loaded: Any) -> None:
     class Own(ImageDataModule):
         image_shape = (2, 4, 4)
 

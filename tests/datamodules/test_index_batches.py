@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,8 +13,8 @@ sizes = {"num_examples": st.integers(1, 60), "batch_size": st.integers(1, 9), "w
 @settings(deadline=None)
 @given(**sizes, seed=st.integers(0, 5), epoch=st.integers(0, 3))
 def test_training_batches_of_several_processes_are_the_parts_of_global_ones(
-    num_examples, batch_size, world_size, seed, epoch
-):
+    num_examples: Any, batch_size: Any, world_size: Any, seed: int, epoch: int
+) -> None:
     if num_examples < batch_size * world_size:
         with pytest.raises(ValueError, match="batch_size"):
             ShuffledBatches(num_examples, batch_size, seed, 0, world_size)
@@ -32,7 +34,9 @@ def test_training_batches_of_several_processes_are_the_parts_of_global_ones(
 
 @settings(deadline=None)
 @given(**sizes, epoch=st.integers(0, 3))
-def test_a_last_shorter_training_batch_is_kept_where_it_is_asked_for(num_examples, batch_size, world_size, epoch):
+def test_a_last_shorter_training_batch_is_kept_where_it_is_asked_for(
+    num_examples: Any, batch_size: Any, world_size: Any, epoch: int
+) -> None:
     if num_examples < batch_size * world_size:
         return
     arguments = [(num_examples, batch_size, 1, rank, world_size) for rank in range(world_size)]
@@ -50,7 +54,7 @@ def test_a_last_shorter_training_batch_is_kept_where_it_is_asked_for(num_example
     assert len(seen.unique()) == len(seen) == num_examples - num_examples % world_size
 
 
-def test_every_epoch_and_seed_has_its_own_order():
+def test_every_epoch_and_seed_has_its_own_order() -> None:
     batches = ShuffledBatches(100, 100, seed=0)
     first = next(iter(batches))
     assert next(iter(batches)).equal(first)
@@ -61,7 +65,9 @@ def test_every_epoch_and_seed_has_its_own_order():
 
 @settings(deadline=None)
 @given(**sizes)
-def test_evaluation_batches_are_dealt_whole_and_never_padded(num_examples, batch_size, world_size):
+def test_evaluation_batches_are_dealt_whole_and_never_padded(
+    num_examples: Any, batch_size: Any, world_size: Any
+) -> None:
     whole = [index.tolist() for index in SequentialBatches(num_examples, batch_size)]
     assert [example for batch in whole for example in batch] == list(range(num_examples))
     if len(whole) < world_size:
@@ -76,7 +82,7 @@ def test_evaluation_batches_are_dealt_whole_and_never_padded(num_examples, batch
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
-def test_batches_hold_at_least_one_example(batch_size):
+def test_batches_hold_at_least_one_example(batch_size: int) -> None:
     with pytest.raises(ValueError, match="batch_size"):
         ShuffledBatches(10, batch_size, seed=0)
     with pytest.raises(ValueError, match="batch_size"):

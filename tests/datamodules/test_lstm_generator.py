@@ -11,7 +11,7 @@ ALL = torch.cartesian_prod(*[torch.arange(5)] * 3)
 """The 125 sentences of the small generator."""
 
 
-def test_it_is_the_lstm_of_the_textbooks():
+def test_it_is_the_lstm_of_the_textbooks() -> None:
     weights = SMALL._weights
     lstm = nn.LSTM(4 + 2, 6, batch_first=True).double()
     table = SMALL._uniform(0, 6, 4)
@@ -26,7 +26,7 @@ def test_it_is_the_lstm_of_the_textbooks():
     torch.testing.assert_close(SMALL.log_prob(torch.tensor([[1, 4, 2]]), z.unsqueeze(0))[0], expected)
 
 
-def test_probabilities_of_all_sentences_sum_to_one():
+def test_probabilities_of_all_sentences_sum_to_one() -> None:
     z = torch.randn(7, 2, dtype=torch.double, generator=torch.Generator().manual_seed(0))
     log_prob = SMALL.log_prob(ALL.repeat(7, 1), z.repeat_interleave(125, 0)).view(7, 125)
     torch.testing.assert_close(log_prob.logsumexp(1), torch.zeros(7).double(), atol=1e-12, rtol=0)
@@ -34,7 +34,7 @@ def test_probabilities_of_all_sentences_sum_to_one():
     assert float(truth.log_likelihood.logsumexp(0)) == pytest.approx(0, abs=1e-5)
 
 
-def test_sentences_follow_their_probabilities():
+def test_sentences_follow_their_probabilities() -> None:
     n = 20_000
     words = SMALL.draw(n).words
     counts = torch.bincount(words @ torch.tensor([25, 5, 1]), minlength=125)
@@ -44,7 +44,7 @@ def test_sentences_follow_their_probabilities():
     assert error.square().mean() == pytest.approx(1, abs=0.5)
 
 
-def test_each_sentence_fits_its_own_z():
+def test_each_sentence_fits_its_own_z() -> None:
     words, z, component = SMALL.draw(20_000)
     own, other = SMALL.log_prob(words, z).mean(), SMALL.log_prob(words, z.roll(1, 0)).mean()
     assert own > other + 0.1
@@ -52,13 +52,13 @@ def test_each_sentence_fits_its_own_z():
     assert (torch.bincount(component) / 20_000 - 0.25).abs().max() < 5 * (0.1875 / 20_000) ** 0.5
 
 
-def test_the_prior_is_a_density():
+def test_the_prior_is_a_density() -> None:
     axis = torch.linspace(-6, 6, 241, dtype=torch.double)
     mass = SMALL.log_prior(torch.cartesian_prod(axis, axis)).exp().sum() * 0.05**2
     assert float(mass) == pytest.approx(1, abs=1e-9)
 
 
-def test_information_is_the_gap_between_likelihoods():
+def test_information_is_the_gap_between_likelihoods() -> None:
     """E[KL(p(z|x) || p(z))] = E[log p(x|z) - log p(x)] over pairs, and the exact sum over all sentences."""
     words, z, _ = SMALL.draw(20_000)
     rows = words @ torch.tensor([25, 5, 1])
@@ -70,7 +70,7 @@ def test_information_is_the_gap_between_likelihoods():
     assert truth.information[rows].std() < pairs.std()  # z is integrated out
 
 
-def test_a_finer_mesh_changes_nothing():
+def test_a_finer_mesh_changes_nothing() -> None:
     generator = LSTMGenerator(num_words=50, hidden_dim=16, output_range=2.0)
     words = generator.draw(4).words
     expected = generator.truth(words, num_cells=120, mesh=1)
@@ -80,7 +80,7 @@ def test_a_finer_mesh_changes_nothing():
             torch.testing.assert_close(one, other, atol=tolerance, rtol=0)
 
 
-def test_sentences_depend_on_seed_and_counters_alone():
+def test_sentences_depend_on_seed_and_counters_alone() -> None:
     few, many = SMALL.draw(10, 1), SMALL.draw(9000, 1)
     assert all(part.equal(whole[:10]) for part, whole in zip(few, many, strict=True))
     assert not SMALL.draw(10, 2).words.equal(few.words)

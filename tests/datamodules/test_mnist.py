@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tests.datamodules.test_idx import idx_bytes
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-def test_digits_are_stratified_disjoint_and_whole():
+def test_digits_are_stratified_disjoint_and_whole() -> None:
     data = MNISTDigitsDataModule(binarize="none")
     data.setup()
     assert [split.labels.bincount().tolist() for split in data.splits] == [[400] * 10, [50] * 10, [50] * 10]
@@ -24,7 +25,7 @@ def test_digits_are_stratified_disjoint_and_whole():
     assert images.double().std().item() / 255 == pytest.approx(0.3086, abs=5e-5)
 
 
-def test_digits_are_split_in_the_same_way_for_ever():
+def test_digits_are_split_in_the_same_way_for_ever() -> None:
     digests = [
         hashlib.sha256(bytes(split.images.numpy()) + bytes(split.labels.numpy())).hexdigest()[:16]
         for split in MNISTDigitsDataModule().load()
@@ -45,7 +46,7 @@ class TinyFashionMNIST(Tiny, FashionMNISTDataModule):
 
 
 @pytest.fixture(params=[TinyMNIST, TinyFashionMNIST])
-def tiny(request, tmp_path, monkeypatch):
+def tiny(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
     """A small data set in the official form: its class, its four arrays, and an address that it can be had from."""
     generator = torch.Generator().manual_seed(0)
     arrays = [
@@ -78,7 +79,7 @@ def fill(data_dir: Path, server: Path, name: str, packed: bool) -> Path:
 
 
 @pytest.mark.parametrize("source", ["packed", "unpacked", "downloaded"])
-def test_files_become_splits(tiny, tmp_path, source):
+def test_files_become_splits(tiny: tuple[Any, ...], tmp_path: Path, source: str) -> None:
     data_module, (train_images, train_labels, test_images, test_labels), server = tiny
     if source != "downloaded":
         folder = fill(tmp_path / "data", server, data_module.name, source == "packed")
@@ -96,7 +97,7 @@ def test_files_become_splits(tiny, tmp_path, source):
     assert names == {name if source == "unpacked" else f"{name}.gz" for name in NAMES}
 
 
-def test_a_damaged_file_is_named(tiny, tmp_path):
+def test_a_damaged_file_is_named(tiny: tuple[Any, ...], tmp_path: Path) -> None:
     data_module, _, server = tiny
     folder = fill(tmp_path, server, data_module.name, packed=True)
     path = folder / f"{NAMES[2]}.gz"
@@ -109,8 +110,10 @@ def test_a_damaged_file_is_named(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("download", [True, False])
-def test_absent_files_are_named_with_their_folder(tiny, tmp_path, monkeypatch, download):
-    def urlopen(*args, **kwargs):
+def test_absent_files_are_named_with_their_folder(
+    tiny: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: bool
+) -> None:
+    def urlopen(*args: Any, **kwargs: Any) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(files, "urlopen", urlopen)
@@ -125,7 +128,7 @@ def test_absent_files_are_named_with_their_folder(tiny, tmp_path, monkeypatch, d
         data.setup()
 
 
-def test_shared_mnist_is_the_official_one(shared_data):
+def test_shared_mnist_is_the_official_one(shared_data: Path) -> None:
     data = MNISTDataModule(data_dir=str(shared_data / "mnist"), download=False, binarize="none")
     data.prepare_data()
     data.setup()

@@ -3,7 +3,9 @@ import io
 import multiprocessing
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +64,7 @@ WRITERS = {"torchvision": write_zips, "npz": write_npz, "chardata": write_charda
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory):
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny files of each variant."""
     folder = tmp_path_factory.mktemp("sources")
     for variant, write in WRITERS.items():
@@ -72,7 +74,7 @@ def sources(tmp_path_factory):
 
 
 @pytest.fixture
-def put(sources, tmp_path, monkeypatch):
+def put(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """A function that puts a variant's files into a data folder and lets them pass for the official ones."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -90,7 +92,7 @@ def put(sources, tmp_path, monkeypatch):
     return put_variant
 
 
-def ready(tmp_path: Path, variant: str, **options) -> OmniglotDataModule:
+def ready(tmp_path: Path, variant: str, **options: Any) -> OmniglotDataModule:
     options = {"binarize": "none", "val_size": 4, **options}
     data = OmniglotDataModule(data_dir=str(tmp_path / "data"), variant=variant, **options)
     data.prepare_data()
@@ -100,7 +102,7 @@ def ready(tmp_path: Path, variant: str, **options) -> OmniglotDataModule:
 
 @pytest.mark.parametrize("variant", ["torchvision", "npz"])
 @pytest.mark.parametrize("size", [28, 105])
-def test_drawings_are_split_by_drawer(put, tmp_path, variant, size):
+def test_drawings_are_split_by_drawer(put: Callable[[str], Path], tmp_path: Path, variant: str, size: int) -> None:
     put(variant)
     data = ready(tmp_path, variant, size=size, label="character")
     assert data.image_shape == (1, size, size)
@@ -113,14 +115,14 @@ def test_drawings_are_split_by_drawer(put, tmp_path, variant, size):
 
 
 @pytest.mark.parametrize("variant", ["torchvision", "npz"])
-def test_alphabets_have_names(put, tmp_path, variant):
+def test_alphabets_have_names(put: Callable[[str], Path], tmp_path: Path, variant: str) -> None:
     put(variant)
     data = ready(tmp_path, variant)
     assert data.label_names == ["Greek", "Tagalog", "Angelic"]
     assert data.splits.val.labels.tolist() == [1, 0, 0, 2]
 
 
-def test_chardata_is_read_as_its_authors_read_it(put, tmp_path):
+def test_chardata_is_read_as_its_authors_read_it(put: Callable[[str], Path], tmp_path: Path) -> None:
     put("chardata")
     order = np.random.RandomState(123).permutation(20)
     alphabets = ready(tmp_path, "chardata")
@@ -133,7 +135,7 @@ def test_chardata_is_read_as_its_authors_read_it(put, tmp_path):
     assert alphabets.label_names == ["alphabet 1", "alphabet 2", "alphabet 3"]
 
 
-def test_grey_values_are_binarised_as_any_images(put, tmp_path):
+def test_grey_values_are_binarised_as_any_images(put: Callable[[str], Path], tmp_path: Path) -> None:
     put("npz")
     data = ready(tmp_path, "npz", binarize="dynamic", batch_size=56)
     image, _ = next(iter(data.train_dataloader()))
@@ -142,12 +144,14 @@ def test_grey_values_are_binarised_as_any_images(put, tmp_path):
 
 
 @pytest.mark.parametrize("binarize", ["static", "dynamic"])
-def test_pixels_of_chardata_are_drawn_from_its_own_grey_values(put, tmp_path, monkeypatch, binarize):
+def test_pixels_of_chardata_are_drawn_from_its_own_grey_values(
+    put: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, binarize: str
+) -> None:
     put("chardata")
     grey = ready(tmp_path, "chardata").splits
     drawn_from = []
 
-    def spied(images, *counters):
+    def spied(images: Any, *counters: Any) -> Any:
         drawn_from.append(images)
         return draw_binary(images, *counters)
 
@@ -165,7 +169,7 @@ def test_pixels_of_chardata_are_drawn_from_its_own_grey_values(put, tmp_path, mo
         )
 
 
-def test_a_cache_of_another_version_is_not_read(put, tmp_path):
+def test_a_cache_of_another_version_is_not_read(put: Callable[[str], Path], tmp_path: Path) -> None:
     folder = put("chardata")
     whole = ready(tmp_path, "chardata").splits
     (cache,) = folder.glob("*.npz")
@@ -179,7 +183,7 @@ def test_a_cache_of_another_version_is_not_read(put, tmp_path):
         ready(tmp_path, "chardata")
 
 
-def test_it_is_preprocessed_once(put, tmp_path):
+def test_it_is_preprocessed_once(put: Callable[[str], Path], tmp_path: Path) -> None:
     folder = put("npz")
     first = ready(tmp_path, "npz")
     for path in folder.glob("images_*"):
@@ -189,11 +193,13 @@ def test_it_is_preprocessed_once(put, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["classes.tsv", "omniglot-npz-28-v2.npz"]
 
 
-def test_the_users_cache_serves_where_the_folder_cannot_be_written(put, tmp_path, monkeypatch):
+def test_the_users_cache_serves_where_the_folder_cannot_be_written(
+    put: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = put("npz")
     replace = os.replace
 
-    def read_only(source, target):
+    def read_only(source: Any, target: Any) -> None:
         if folder in Path(target).parents:
             raise PermissionError(f"{target} is read-only")
         replace(source, target)
@@ -209,11 +215,13 @@ def test_the_users_cache_serves_where_the_folder_cannot_be_written(put, tmp_path
         ready(tmp_path, "npz", cache_dir=str(folder / "classes.tsv"))
 
 
-def test_an_interrupted_preprocessing_leaves_nothing(put, tmp_path, monkeypatch):
+def test_an_interrupted_preprocessing_leaves_nothing(
+    put: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = put("npz")
     before = sorted(folder.iterdir())
 
-    def interrupted(path, **arrays):
+    def interrupted(path: Any, **arrays: Any) -> None:
         Path(path).write_bytes(b"half of it")
         raise KeyboardInterrupt
 
@@ -223,7 +231,7 @@ def test_an_interrupted_preprocessing_leaves_nothing(put, tmp_path, monkeypatch)
     assert sorted(folder.iterdir()) == before
 
 
-def test_several_processes_may_start_together(put, tmp_path):
+def test_several_processes_may_start_together(put: Callable[[str], Path], tmp_path: Path) -> None:
     folder = put("npz")
     context = multiprocessing.get_context("fork")
     start, totals = context.Barrier(4), context.Queue()
@@ -244,8 +252,10 @@ def test_several_processes_may_start_together(put, tmp_path):
 
 
 @pytest.mark.parametrize("variant", list(FILES))
-def test_absent_files_are_named_with_their_folder(tmp_path, monkeypatch, variant):
-    def urlopen(*args, **kwargs):
+def test_absent_files_are_named_with_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: Any
+) -> None:
+    def urlopen(*args: Any, **kwargs: Any) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(published_files, "urlopen", urlopen)
@@ -259,14 +269,14 @@ def test_absent_files_are_named_with_their_folder(tmp_path, monkeypatch, variant
         OmniglotDataModule(str(tmp_path), variant).setup()
 
 
-def test_the_files_of_another_variant_are_pointed_to(put, tmp_path):
+def test_the_files_of_another_variant_are_pointed_to(put: Callable[[str], Path], tmp_path: Path) -> None:
     put("npz")
     with pytest.raises(FileNotFoundError, match="set variant=npz, whose files are there"):
         ready(tmp_path, "torchvision", download=False)
 
 
 @pytest.mark.parametrize("variant", list(FILES))
-def test_a_damaged_file_is_named_and_nothing_is_kept(put, tmp_path, variant):
+def test_a_damaged_file_is_named_and_nothing_is_kept(put: Callable[[str], Path], tmp_path: Path, variant: Any) -> None:
     folder = put(variant)
     path = folder / FILES[variant][0].name
     path.write_bytes(path.read_bytes()[:-100])
@@ -278,7 +288,7 @@ def test_a_damaged_file_is_named_and_nothing_is_kept(put, tmp_path, variant):
 
 
 @pytest.mark.parametrize("keep", [0, 1000, -1])
-def test_a_damaged_cache_is_named(put, tmp_path, keep):
+def test_a_damaged_cache_is_named(put: Callable[[str], Path], tmp_path: Path, keep: int) -> None:
     folder = put("npz")
     ready(tmp_path, "npz")
     path = folder / "omniglot-npz-28-v2.npz"
@@ -299,14 +309,14 @@ def test_a_damaged_cache_is_named(put, tmp_path, keep):
         {"val_size": 20},
     ],
 )
-def test_arguments_out_of_range_are_named(put, tmp_path, options):
+def test_arguments_out_of_range_are_named(put: Callable[[str], Path], tmp_path: Path, options: dict[str, Any]) -> None:
     put("chardata")
     with pytest.raises(ValueError, match=next(iter(options))):
         ready(tmp_path, **{"variant": "chardata", **options})
 
 
 @pytest.mark.parametrize(("height", "size"), [(105, 28), (15, 1), (15, 4), (15, 14), (15, 15)])
-def test_shrinking_measures_the_share_of_ink(height, size):
+def test_shrinking_measures_the_share_of_ink(height: int, size: int) -> None:
     ink = torch.from_numpy(DRAWINGS["background"][0][:2, :height, :height])
     # magnified by `size`, every new pixel is a block of height x height whole ones
     magnified = ink.repeat_interleave(size, 1).repeat_interleave(size, 2)
@@ -314,7 +324,7 @@ def test_shrinking_measures_the_share_of_ink(height, size):
     assert (shrink(ink, size) - 255 * share).abs().max() <= 0.5 + 1e-3  # it is rounded, from float32
 
 
-def test_shared_omniglot_is_whole(shared_data, tmp_path):
+def test_shared_omniglot_is_whole(shared_data: Path, tmp_path: Path) -> None:
     options = {"variant": "npz", "cache_dir": str(tmp_path), "binarize": "none"}
     data = OmniglotDataModule(str(shared_data), label="character", **options)
     data.prepare_data()
@@ -331,5 +341,5 @@ def test_shared_omniglot_is_whole(shared_data, tmp_path):
     assert (by_alphabet.label_names[0], by_alphabet.label_names[30]) == ("Alphabet_of_the_Magi", "Angelic")
     assert by_alphabet.splits.val.labels[964:].min() == 30
     assert by_alphabet.splits.val.labels.bincount()[2] == 26  # characters of Arcadian
-    ink = sum(split.images.double().sum() for split in data.splits) / (32_460 * 784 * 255)
-    assert ink.item() == pytest.approx((19_280 * 0.0779 + 13_180 * 0.0843) / 32_460, abs=2e-4)
+    ink = float(sum(split.images.double().sum() for split in data.splits)) / (32_460 * 784 * 255)
+    assert ink == pytest.approx((19_280 * 0.0779 + 13_180 * 0.0843) / 32_460, abs=2e-4)

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from skipvae.metrics import mutual_information
 from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
-def linear(**options) -> LinearGaussianDataModule:
+def linear(**options: Any) -> LinearGaussianDataModule:
     data = LinearGaussianDataModule(**{"sizes": (4000, 50, 3000), "noise": 0.7, **options})
     data.setup()
     return data
@@ -21,7 +22,7 @@ def dense(data: LinearGaussianDataModule) -> MultivariateNormal:
     return MultivariateNormal(data.mean, covariance)
 
 
-def test_examples_have_the_mean_and_covariance():
+def test_examples_have_the_mean_and_covariance() -> None:
     data = linear(sizes=(40_000, 5, 5))
     x = data.splits.train.images.double().flatten(1)
     n, expected = len(x), dense(data).covariance_matrix
@@ -30,13 +31,13 @@ def test_examples_have_the_mean_and_covariance():
     assert ((x.T.cov() - expected) / spread).abs().max() < 5  # Isserlis: the variance of a sample covariance
 
 
-def test_log_likelihood_is_that_of_the_dense_gaussian():
+def test_log_likelihood_is_that_of_the_dense_gaussian() -> None:
     data = linear()
     x = data.splits.val.images
     torch.testing.assert_close(data.log_likelihood(x), dense(data).log_prob(x.double().flatten(1)))
 
 
-def test_posterior_is_that_of_the_joint_gaussian():
+def test_posterior_is_that_of_the_joint_gaussian() -> None:
     data = linear(signal_to_noise=[4.0, 0.5, 0.0])
     x = data.splits.val.images
     gain = torch.linalg.solve(dense(data).covariance_matrix, data.weight).T  # (K, D)
@@ -45,14 +46,14 @@ def test_posterior_is_that_of_the_joint_gaussian():
     torch.testing.assert_close(torch.diag_embed(variance)[0], torch.eye(3).double() - gain @ data.weight)
 
 
-def test_mutual_information_is_the_log_determinant():
+def test_mutual_information_is_the_log_determinant() -> None:
     data = linear(signal_to_noise=[4.0, 0.5, 0.0, 9.0])
     covariance = torch.eye(len(data.mean)) + data.weight @ data.weight.T / data.noise**2
     assert data.mutual_information == pytest.approx(0.5 * float(torch.logdet(covariance)))
     assert data.truth["nll"] == pytest.approx(-float(data.log_likelihood(data.splits.test.images).mean()))
 
 
-def test_the_estimator_finds_it_with_the_exact_posterior():
+def test_the_estimator_finds_it_with_the_exact_posterior() -> None:
     data = linear()
     mean, variance = data.posterior(data.splits.test.images)
     z = DiagonalGaussian(mean, variance.log()).rsample(
@@ -65,7 +66,7 @@ def test_the_estimator_finds_it_with_the_exact_posterior():
     assert estimate.stderr < 0.05
 
 
-def test_labels_are_quadrants_of_the_strongest_latents():
+def test_labels_are_quadrants_of_the_strongest_latents() -> None:
     data = linear(signal_to_noise=[1e4, 1e4, 1.0])
     x, label = data.splits.test
     mean, _ = data.posterior(x)
@@ -73,7 +74,7 @@ def test_labels_are_quadrants_of_the_strongest_latents():
     assert linear(signal_to_noise=[1.0]).splits.test.labels.unique().tolist() == [0, 1]
 
 
-def test_batches_are_the_examples_as_they_are():
+def test_batches_are_the_examples_as_they_are() -> None:
     data = linear(image_shape=[2, 1, 3], signal_to_noise=[1.0], batch_size=20)
     image, label = next(iter(data.train_dataloader()))
     assert (image.shape, image.dtype, label.dtype) == ((20, 2, 1, 3), torch.float32, torch.int64)
@@ -82,7 +83,7 @@ def test_batches_are_the_examples_as_they_are():
     assert images.min() < 0
 
 
-def test_examples_depend_on_the_data_seed_alone():
+def test_examples_depend_on_the_data_seed_alone() -> None:
     one, other, third = linear(seed=1), linear(seed=2), linear(data_seed=3)
     assert one.splits.train.images.equal(other.splits.train.images)
     assert one.truth == other.truth
@@ -101,12 +102,12 @@ def test_examples_depend_on_the_data_seed_alone():
         ({"sizes": (10, 10)}, "three numbers"),
     ],
 )
-def test_arguments_out_of_range_are_named(options, message):
+def test_arguments_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         linear(**options)
 
 
-def sentences(**options) -> LSTMCorpusDataModule:
+def sentences(**options: Any) -> LSTMCorpusDataModule:
     data = LSTMCorpusDataModule(
         **{"vocab_size": 30, "length": 6, "hidden_dim": 8, "output_range": 3.0, "sizes": (300, 40, 60), **options}
     )
@@ -114,7 +115,7 @@ def sentences(**options) -> LSTMCorpusDataModule:
     return data
 
 
-def test_sentences_are_those_of_the_generator():
+def test_sentences_are_those_of_the_generator() -> None:
     data = sentences(eval_batch_size=60)
     tokens, label, ids = next(iter(data.predict_dataloader()))
     written = LSTMGenerator(26, 6, 100, 8, 3.0).draw(60, 2)
@@ -125,13 +126,13 @@ def test_sentences_are_those_of_the_generator():
     assert data.label_names == ["0", "1", "2", "3"]
 
 
-def test_no_word_is_unknown():
+def test_no_word_is_unknown() -> None:
     data = sentences()
     assert data.vocab_size == 30
     assert all(int(split.tokens.min()) > 1 for split in data.splits.values())
 
 
-def test_truth_is_a_mean_over_the_test_split():
+def test_truth_is_a_mean_over_the_test_split() -> None:
     data = sentences()
     truth = data.generator.truth(data.generator.draw(60, 2).words)
     assert data.truth["nll"] == pytest.approx(-float(truth.log_likelihood.mean()))
@@ -140,7 +141,7 @@ def test_truth_is_a_mean_over_the_test_split():
     assert data.truth["mi"] > 5 * data.truth["mi_stderr"]
 
 
-def test_sentences_depend_on_the_data_seed_alone():
+def test_sentences_depend_on_the_data_seed_alone() -> None:
     one, other, third = sentences(seed=1), sentences(seed=2), sentences(data_seed=3)
     assert one.splits["train"].tokens.equal(other.splits["train"].tokens)
     assert not one.splits["train"].tokens.equal(third.splits["train"].tokens)
@@ -150,6 +151,6 @@ def test_sentences_depend_on_the_data_seed_alone():
     ("options", "message"),
     [({"vocab_size": 4}, "vocab_size - 4 is 0"), ({"length": 0}, "length is 0"), ({"sizes": (1, 0, 1)}, "sizes")],
 )
-def test_sizes_of_text_out_of_range_are_named(options, message):
+def test_sizes_of_text_out_of_range_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sentences(**options)

@@ -2,23 +2,25 @@ import gzip
 import hashlib
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from datamodules import PTBDataModule, TextDataModule, VersesDataModule, YahooDataModule
-from datamodules.corpora import PublishedFile
+from datamodules.files import PublishedFile
 
 LINES = [f"word{i} has {'very ' * (i % 7)}few words" for i in range(60)]
 
 
 @pytest.fixture
-def corpus(tmp_path):
+def corpus(tmp_path: Path) -> Callable[..., str]:
     """Writes lines to a file and gives its name."""
 
-    def write(lines, name="corpus.txt"):
+    def write(lines: Any, name: str = "corpus.txt") -> str:
         content = lines if isinstance(lines, bytes) else "".join(f"{line}\n" for line in lines).encode()
         (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
         return str(tmp_path / name)
@@ -26,12 +28,12 @@ def corpus(tmp_path):
     return write
 
 
-def sentences_of(data, loader):
+def sentences_of(data: Any, loader: Any) -> list[Any]:
     return [data.vocabulary.decode(row.tolist()) for batch in loader for row in batch[0]]
 
 
 @pytest.mark.parametrize("name", ["corpus.txt", "corpus.txt.gz"])
-def test_one_file_is_split_by_its_own_seed_alone(corpus, name):
+def test_one_file_is_split_by_its_own_seed_alone(corpus: Callable[..., str], name: str) -> None:
     splits = []
     for seed in (0, 1):
         data = TextDataModule(corpus(LINES, name), batch_size=7, seed=seed)
@@ -47,7 +49,7 @@ def test_one_file_is_split_by_its_own_seed_alone(corpus, name):
     assert sorted(sentences_of(other, other.train_dataloader())) != splits[0][0]
 
 
-def test_three_files_are_the_splits_and_batches_are_as_promised(corpus):
+def test_three_files_are_the_splits_and_batches_are_as_promised(corpus: Callable[..., str]) -> None:
     files = {part: corpus(LINES[rows], f"{part}.txt") for part, rows in PARTS.items()}
     data = TextDataModule(**files, batch_size=5, eval_batch_size=4)
     assert data.vocab_size == len(data.vocabulary.words)  # before any trainer
@@ -66,7 +68,7 @@ def test_three_files_are_the_splits_and_batches_are_as_promised(corpus):
 
 
 @pytest.mark.parametrize("test_file", [False, True])
-def test_what_is_predicted_names_its_line(corpus, test_file):
+def test_what_is_predicted_names_its_line(corpus: Callable[..., str], test_file: bool) -> None:
     lines = ["", *LINES[:30], "  ", "too long " * 30, *LINES[30:]]
     file, option = corpus(lines), {"test": corpus(lines, "test.txt")} if test_file else {}
     data = TextDataModule(file, **option, max_length=20, train_size=40)
@@ -83,7 +85,7 @@ PARTS = {"train": slice(0, 40), "val": slice(40, 50), "test": slice(50, 60)}
 
 
 @pytest.mark.parametrize("style", ["tab", "files"])
-def test_labels_stay_with_their_sentences(corpus, style):
+def test_labels_stay_with_their_sentences(corpus: Callable[..., str], style: str) -> None:
     labels = [("odd", "even")[i % 2 == 0] for i in range(60)]
     if style == "tab":
         data = TextDataModule(corpus([f"{a}\t{b}" for a, b in zip(labels, LINES, strict=True)]), labelled=True)
@@ -96,7 +98,7 @@ def test_labels_stay_with_their_sentences(corpus, style):
             assert int(data.vocabulary.decode(row).split()[0].removeprefix("word")) % 2 == number
 
 
-def test_what_is_left_out_is_counted_and_reported(corpus, caplog):
+def test_what_is_left_out_is_counted_and_reported(corpus: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
     lines = [*LINES[:20], "", "  ", " ".join(["long"] * 31), *LINES[20:]]
     data = TextDataModule(corpus(lines), max_length=30, val_size=5, test_size=5)
     with caplog.at_level(logging.INFO):
@@ -123,13 +125,13 @@ def test_what_is_left_out_is_counted_and_reported(corpus, caplog):
         ([*["good\tday"] * 30, "\tday"], {"labelled": True}, "line 31 has an empty label"),
     ],
 )
-def test_bad_text_is_named(corpus, content, options, message):
+def test_bad_text_is_named(corpus: Callable[..., str], content: Any, options: dict[str, Any], message: str) -> None:
     data = TextDataModule(corpus(content), **options)
     with pytest.raises(ValueError, match=message):
         data.train_dataloader()
 
 
-def test_labels_that_do_not_match_the_lines_are_counted(corpus):
+def test_labels_that_do_not_match_the_lines_are_counted(corpus: Callable[..., str]) -> None:
     data = TextDataModule(corpus(LINES), train_labels=corpus(["a"] * 59, "labels.txt"))
     with pytest.raises(ValueError, match=r"59 labels, but .* has 60 lines"):
         data.setup()
@@ -144,12 +146,12 @@ def test_labels_that_do_not_match_the_lines_are_counted(corpus):
         ({"labelled": True, "train_labels": "l.txt"}, "set one of the two"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(options, message):
+def test_arguments_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TextDataModule("corpus.txt", **options)
 
 
-def test_missing_and_damaged_files_are_named(tmp_path, corpus):
+def test_missing_and_damaged_files_are_named(tmp_path: Path, corpus: Callable[..., str]) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.txt"):
         TextDataModule(str(tmp_path / "none.txt")).setup()
     (tmp_path / "bad.txt.gz").write_bytes(b"no gzip")
@@ -157,7 +159,7 @@ def test_missing_and_damaged_files_are_named(tmp_path, corpus):
         TextDataModule(str(tmp_path / "bad.txt.gz")).setup()
 
 
-def test_two_processes_share_every_split(corpus):
+def test_two_processes_share_every_split(corpus: Callable[..., str]) -> None:
     data = TextDataModule(corpus(LINES), batch_size=4, eval_batch_size=2)
     data.setup()
     seen = {"train": [], "test": []}
@@ -171,7 +173,7 @@ def test_two_processes_share_every_split(corpus):
     assert sorted(seen["test"]) == sorted(sentences_of(data, data.test_dataloader()))
 
 
-def test_the_verses_are_all_there():
+def test_the_verses_are_all_there() -> None:
     data = VersesDataModule(vocab_size=3000)
     data.setup()
     assert sum(len(lines.texts) for lines in data.read()) == 31_086
@@ -183,7 +185,7 @@ def test_the_verses_are_all_there():
     assert 0 <= int(label.min()) <= int(label.max()) < 66
 
 
-def published(monkeypatch, cls, folder: Path, texts: dict[str, list[str]]) -> None:
+def published(monkeypatch: pytest.MonkeyPatch, cls: type[Any], folder: Path, texts: dict[str, list[str]]) -> None:
     folder.mkdir()
     files = {}
     for part, lines in texts.items():
@@ -193,7 +195,7 @@ def published(monkeypatch, cls, folder: Path, texts: dict[str, list[str]]) -> No
     monkeypatch.setattr(cls, "files", files)
 
 
-def test_yahoo_without_its_training_file_says_so(monkeypatch, tmp_path):
+def test_yahoo_without_its_training_file_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     texts = {"train": LINES[:1], "valid": LINES[:40], "test": LINES[40:]}
     published(monkeypatch, YahooDataModule, tmp_path / "yahoo100k", texts)
     (tmp_path / "yahoo100k/train.txt.gz").unlink()
@@ -204,14 +206,14 @@ def test_yahoo_without_its_training_file_says_so(monkeypatch, tmp_path):
     assert [len(split.lengths) for split in data.splits.values()] == [40, 10, 10]
 
 
-def test_a_published_text_that_was_changed_is_refused(monkeypatch, tmp_path):
+def test_a_published_text_that_was_changed_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     published(monkeypatch, PTBDataModule, tmp_path / "ptb", dict.fromkeys(("train", "val", "test"), LINES))
     (tmp_path / "ptb/val.txt.gz").write_bytes(gzip.compress(b"another text\n"))
     with pytest.raises(ValueError, match=r"val\.txt\.gz is not the published text"):
         PTBDataModule(str(tmp_path)).setup()
 
 
-def test_the_real_corpora(shared_data):
+def test_the_real_corpora(shared_data: Path) -> None:
     treebank = PTBDataModule(str(shared_data), download=False)
     treebank.setup()
     assert [len(split.lengths) for split in treebank.splits.values()] == [42_068, 3_370, 3_761]
@@ -226,19 +228,19 @@ def test_the_real_corpora(shared_data):
 
 @pytest.mark.parametrize("size", [0, -3, 1.5, 0.0, 1.0])
 @pytest.mark.parametrize("name", ["val_size", "test_size"])
-def test_a_size_that_no_split_can_have_is_named(corpus, name, size):
+def test_a_size_that_no_split_can_have_is_named(corpus: Callable[..., str], name: str, size: float) -> None:
     with pytest.raises(ValueError, match=f"{name}={size} must be a fraction"):
         TextDataModule(corpus(LINES), **{name: size})
 
 
-def test_a_special_symbol_is_named_by_its_line(corpus):
+def test_a_special_symbol_is_named_by_its_line(corpus: Callable[..., str]) -> None:
     lines = list(LINES)
     lines[50] = "a b <eos> c"
     with pytest.raises(ValueError, match="line 51 contains <eos>"):
         TextDataModule(corpus(lines)).setup()
 
 
-def test_labels_that_are_equal_numbers_keep_one_order(corpus):
+def test_labels_that_are_equal_numbers_keep_one_order(corpus: Callable[..., str]) -> None:
     data = TextDataModule(corpus([f"{('1', '01', '2')[i % 3]}\t{line}" for i, line in enumerate(LINES)]), labelled=True)
     data.setup()
     assert data.label_names == ["01", "1", "2"]
@@ -248,7 +250,9 @@ def test_labels_that_are_equal_numbers_keep_one_order(corpus):
     ("options", "unknown"),
     [({"vocab_size": 6}, 2 / 6), ({"tokenization": "bpe"}, 0), ({"split_punctuation": True}, 0)],
 )
-def test_the_size_of_the_text_does_not_depend_on_its_tokens(corpus, options, unknown):
+def test_the_size_of_the_text_does_not_depend_on_its_tokens(
+    corpus: Callable[..., str], options: dict[str, Any], unknown: int
+) -> None:
     text = ["the  Katze,", "the müde", "hm hm"]
     file = corpus(text)
     data = TextDataModule(file, val=file, test=file, **options)
@@ -261,7 +265,7 @@ def test_the_size_of_the_text_does_not_depend_on_its_tokens(corpus, options, unk
     assert facts["unk_fraction"] == pytest.approx(unknown)
 
 
-def test_many_unknown_words_are_warned_of(corpus):
+def test_many_unknown_words_are_warned_of(corpus: Callable[..., str]) -> None:
     chinese = [f"今天天气{'很' * (i % 5)}好{i}" for i in range(60)]
     data = TextDataModule(corpus(chinese), max_length=50)
     with pytest.warns(UserWarning, match=r"unknown words: train 0\.0%, val 100\.0%, .* set tokenization to bpe"):
@@ -271,7 +275,7 @@ def test_many_unknown_words_are_warned_of(corpus):
 
 
 @pytest.mark.parametrize("tokenization", ["word", "bpe"])
-def test_too_long_sentences_are_cut_where_that_is_asked_for(corpus, tokenization):
+def test_too_long_sentences_are_cut_where_that_is_asked_for(corpus: Callable[..., str], tokenization: str) -> None:
     text = [f"{i} {'日本😀 sehr ' * (i % 3)}end" for i in range(30)]
     file = corpus(text)
     options = {"val": file, "test": file, "max_length": 3, "vocab_size": 300, "tokenization": tokenization}

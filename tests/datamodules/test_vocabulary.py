@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
@@ -6,20 +9,20 @@ from datamodules.vocabulary import UNK, Vocabulary
 LINES = ["the cat saw the dog", "the dog saw <unk>", "a Cat, a hat"]
 
 
-def test_words_are_numbered_by_frequency_after_the_special_symbols():
+def test_words_are_numbered_by_frequency_after_the_special_symbols() -> None:
     vocabulary = Vocabulary.build(LINES, max_size=7)
     assert vocabulary.words[:5] == ["<pad>", "<unk>", "<bos>", "<eos>", "the"]
     assert len(vocabulary) == 7
     assert vocabulary.encode(["<unk> hat"])[0].tolist() == [2, UNK, UNK, 3]
 
 
-def test_the_corpus_may_write_unknown_words_in_its_own_way():
+def test_the_corpus_may_write_unknown_words_in_its_own_way() -> None:
     vocabulary = Vocabulary.build(["_UNK _UNK _UNK cat"], unknown="_UNK")
     assert vocabulary.words == ["<pad>", "_UNK", "<bos>", "<eos>", "cat"]
     assert vocabulary.encode(["_UNK dog"])[0].tolist() == [2, 1, 1, 3]
 
 
-def test_capitals_and_punctuation():
+def test_capitals_and_punctuation() -> None:
     vocabulary = Vocabulary.build(LINES[::2], lowercase=True, split_punctuation=True)
     tokens, lengths = vocabulary.encode(["A CAT, the hat"])
     assert lengths.tolist() == [7]
@@ -27,7 +30,7 @@ def test_capitals_and_punctuation():
 
 
 @pytest.mark.parametrize("kind", ["word", "bpe"])
-def test_a_saved_vocabulary_is_the_same(tmp_path, kind):
+def test_a_saved_vocabulary_is_the_same(tmp_path: Path, kind: str) -> None:
     vocabulary = Vocabulary.build(LINES * 3, max_size=300, kind=kind)
     (tmp_path / "v.json").write_text(vocabulary.to_json(), encoding="utf-8")
     loaded = Vocabulary.load(tmp_path / "v.json")
@@ -36,14 +39,14 @@ def test_a_saved_vocabulary_is_the_same(tmp_path, kind):
     assert [loaded.decode(part.tolist()) for part in tokens.split(lengths.tolist())] == LINES
 
 
-def test_byte_pairs_know_every_text():
+def test_byte_pairs_know_every_text() -> None:
     vocabulary = Vocabulary.build(LINES, max_size=270, kind="bpe")
     tokens, _ = vocabulary.encode(["schöne Grüße, 世界!"])
     assert UNK not in tokens
     assert vocabulary.decode(tokens.tolist()) == "schöne Grüße, 世界!"
 
 
-def test_special_symbols_in_the_text_are_refused():
+def test_special_symbols_in_the_text_are_refused() -> None:
     with pytest.raises(ValueError, match="line 2 contains <eos>"):
         Vocabulary.build(LINES).encode(["the cat", "the <eos> cat", "dog"])
     with pytest.raises(ValueError, match="line 8 contains <eos>"):
@@ -53,7 +56,9 @@ def test_special_symbols_in_the_text_are_refused():
 @pytest.mark.parametrize(
     ("unknown", "options"), [("<unk>", {"split_punctuation": True}), ("_UNK", {"lowercase": True})]
 )
-def test_options_that_would_turn_unknown_words_into_known_ones_are_refused(unknown, options):
+def test_options_that_would_turn_unknown_words_into_known_ones_are_refused(
+    unknown: str, options: dict[str, Any]
+) -> None:
     lines = [*LINES[::2], f"the {unknown} sat"]
     with pytest.raises(ValueError, match=f"writes {unknown} for unknown words"):
         Vocabulary.build(lines, unknown=unknown, **options)
@@ -62,7 +67,7 @@ def test_options_that_would_turn_unknown_words_into_known_ones_are_refused(unkno
     assert tokens[2] == UNK
 
 
-def test_bad_vocabularies_are_refused(tmp_path):
+def test_bad_vocabularies_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="vocab_size=4 must be above 4"):
         Vocabulary.build(LINES, max_size=4)
     with pytest.raises(FileNotFoundError, match=r"vocabulary\.json"):

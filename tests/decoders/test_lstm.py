@@ -1,4 +1,6 @@
+from collections.abc import Sequence
 from itertools import pairwise, product
+from typing import Any
 
 import pytest
 import torch
@@ -17,25 +19,25 @@ VARIANTS = [
 ]
 
 
-def decoder_of(variant, vocab_size=20, **options):
+def decoder_of(variant: Any, vocab_size: int = 20, **options: Any) -> LSTMDecoder:
     torch.manual_seed(0)
     return LSTMDecoder(**{**SIZES, "vocab_size": vocab_size, "init_range": 0.7, **variant, **options})
 
 
-def latents(decoder, n, dtype=torch.float32):
+def latents(decoder: LSTMDecoder, n: int, dtype: Any = torch.float32) -> torch.Tensor | None:
     return torch.randn(n, decoder.latent_dim, dtype=dtype) if decoder.latent_dim else None
 
 
-def next_logits(decoder, inputs, z):
+def next_logits(decoder: LSTMDecoder, inputs: Any, z: torch.Tensor | None) -> Any:
     """The logits of the token that follows each prefix of the inputs (B, T): (B, T, V)."""
     return decoder.output(decoder.hidden(inputs, z), z) + decoder.never
 
 
-def padded(sentences, length):
+def padded(sentences: Sequence[Sequence[int]], length: int) -> torch.Tensor:
     return torch.stack([F.pad(torch.tensor(s), (0, length - len(s))) for s in sentences])
 
 
-def by_the_equations(decoder, sentence, z):
+def by_the_equations(decoder: LSTMDecoder, sentence: Any, z: torch.Tensor | None) -> float:
     """log p(x|z) of one sentence, one token at a time, from the weights alone."""
     z = torch.zeros(0, dtype=torch.double) if z is None else z
     zero = torch.zeros(decoder.hidden_dim, dtype=torch.double)
@@ -61,7 +63,7 @@ def by_the_equations(decoder, sentence, z):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_follows_the_equations(variant):
+def test_follows_the_equations(variant: Any) -> None:
     decoder = decoder_of(variant).double()
     z = latents(decoder, len(SENTENCES), torch.double)
     expected = [by_the_equations(decoder, s, None if z is None else z[i]) for i, s in enumerate(SENTENCES)]
@@ -70,7 +72,7 @@ def test_follows_the_equations(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("length", [6, 7, 40])
-def test_padding_changes_no_number(variant, length):
+def test_padding_changes_no_number(variant: Any, length: int) -> None:
     decoder = decoder_of(variant)
     z = latents(decoder, len(SENTENCES))
     together = decoder.log_prob(padded(SENTENCES, length), z)
@@ -80,21 +82,21 @@ def test_padding_changes_no_number(variant, length):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_parameter_is_used(variant):
+def test_every_parameter_is_used(variant: Any) -> None:
     decoder = decoder_of(variant)
     decoder(padded(SENTENCES, 6), latents(decoder, 3)).sum().backward()
     assert all(parameter.grad.any() for parameter in decoder.parameters())
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_probabilities_of_all_sentences_sum_to_one(variant):
+def test_probabilities_of_all_sentences_sum_to_one(variant: Any) -> None:
     """All sentences of at most T tokens, and all prefixes of T words that have not ended, exhaust the possibilities."""
     words, longest = [1, 4, 5], 7
     decoder = decoder_of(variant, vocab_size=6).double()
     decoder.output.hidden.bias.data[3] += 4  # sentences end soon
     z = latents(decoder, 1, torch.double)
 
-    def mass(number_of_words, end):
+    def mass(number_of_words: int, end: Any) -> float:
         x = torch.tensor([[2, *inner, *end] for inner in product(words, repeat=number_of_words)])
         return decoder.log_prob(x, None if z is None else z.expand(len(x), -1)).exp().sum().item()
 
@@ -109,7 +111,7 @@ def test_probabilities_of_all_sentences_sum_to_one(variant):
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_a_skip_reaches_every_layer(num_layers):
+def test_a_skip_reaches_every_layer(num_layers: int) -> None:
     """With z's way through the first layer and h(0) cut, only the skips are left, and each of them alone matters."""
     x, z = padded(SENTENCES, 6), torch.randn(3, 3)
     for skip, open_way in product([False, True], [*range(1, num_layers), "output"]):
@@ -125,7 +127,7 @@ def test_a_skip_reaches_every_layer(num_layers):
         assert changed.all() if skip else not changed.any()
 
 
-def test_z_reaches_the_inputs_and_the_first_state_also_without_skips():
+def test_z_reaches_the_inputs_and_the_first_state_also_without_skips() -> None:
     x, z = padded(SENTENCES, 6), torch.randn(3, 3)
     for cut_inputs in (False, True):
         decoder = decoder_of({"latent_dim": 3})
@@ -135,7 +137,7 @@ def test_z_reaches_the_inputs_and_the_first_state_also_without_skips():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_token_sees_only_what_came_before(variant):
+def test_a_token_sees_only_what_came_before(variant: Any) -> None:
     decoder = decoder_of(variant)
     x, z = torch.randint(4, 20, (1, 6)), latents(decoder, 1)
     changed = x.clone()
@@ -145,12 +147,12 @@ def test_a_token_sees_only_what_came_before(variant):
     assert (before[:, 3:] != after[:, 3:]).any(-1).all()
 
 
-def test_counts_what_perplexity_divides_by():
+def test_counts_what_perplexity_divides_by() -> None:
     assert decoder_of({}).num_predictions(padded(SENTENCES, 8)).tolist() == [5, 3, 1]
 
 
 @pytest.mark.parametrize("latent_dim", [0, 3])
-def test_z_must_fit_the_decoder(latent_dim):
+def test_z_must_fit_the_decoder(latent_dim: int) -> None:
     decoder, wrong = decoder_of({"latent_dim": latent_dim}), None if latent_dim else torch.zeros(3, 3)
     with pytest.raises(ValueError, match="latent_dim=0 takes z=None"):
         decoder.log_prob(padded(SENTENCES, 6), wrong)
@@ -158,23 +160,23 @@ def test_z_must_fit_the_decoder(latent_dim):
         decoder.sample(wrong)
 
 
-def test_a_language_model_has_no_skips():
+def test_a_language_model_has_no_skips() -> None:
     with pytest.raises(ValueError, match="skip=True needs latent_dim"):
         LSTMDecoder(latent_dim=0, vocab_size=20, skip=True)
 
 
 @pytest.mark.parametrize("word_dropout", [-0.1, 1.5])
-def test_word_dropout_is_a_probability(word_dropout):
+def test_word_dropout_is_a_probability(word_dropout: float) -> None:
     with pytest.raises(ValueError, match=r"word_dropout is .*: it is a probability"):
         decoder_of({"latent_dim": 0}, word_dropout=word_dropout)
 
 
-def test_a_foreign_vocabulary_is_refused():
+def test_a_foreign_vocabulary_is_refused() -> None:
     with pytest.raises(ValueError, match="token 20 is outside the model's vocabulary of 20"):
         decoder_of({"latent_dim": 0}).log_prob(torch.tensor([[2, 20, 3]]), None)
 
 
-def test_word_dropout_replaces_inputs_and_no_targets_and_no_symbols():
+def test_word_dropout_replaces_inputs_and_no_targets_and_no_symbols() -> None:
     decoder, x = decoder_of({"latent_dim": 0}, word_dropout=1.0), padded(SENTENCES, 6)
     inputs = torch.tensor([[2, 1, 1, 1, 1], [2, 1, 1, 3, 0], [2, 3, 0, 0, 0]])
     expected = next_logits(decoder, inputs, None).log_softmax(-1)
@@ -183,14 +185,14 @@ def test_word_dropout_replaces_inputs_and_no_targets_and_no_symbols():
     assert (decoder.eval().log_prob(x, None) != expected)[:2].all()
 
 
-def test_word_dropout_drops_as_often_as_it_says():
+def test_word_dropout_drops_as_often_as_it_says() -> None:
     torch.manual_seed(0)
     decoder, words = decoder_of({"latent_dim": 0}, word_dropout=0.3), torch.full((100, 100), 7)
     share = decoder._drop_words(words).eq(1).double().mean().item()
     assert share == pytest.approx(0.3, abs=5 * (0.3 * 0.7 / 10_000) ** 0.5)
 
 
-def test_a_seed_holds_the_dropout_masks_fixed():
+def test_a_seed_holds_the_dropout_masks_fixed() -> None:
     decoder, x = decoder_of({"latent_dim": 0, "num_layers": 2}, dropout=0.5, word_dropout=0.3), padded(SENTENCES, 6)
     values = []
     for seed in (1, 1, 2):
@@ -203,12 +205,12 @@ def test_a_seed_holds_the_dropout_masks_fixed():
 
 @pytest.mark.parametrize("mode", [True, False])
 @pytest.mark.parametrize("recompute", [False, True])
-def test_differentiable_twice_by_z_and_the_weights_in_either_mode(mode, recompute):
+def test_differentiable_twice_by_z_and_the_weights_in_either_mode(mode: bool, recompute: bool) -> None:
     decoder = decoder_of({"latent_dim": 3, "skip": True, "num_layers": 2}, recompute=recompute).double().train(mode)
     x = padded(SENTENCES, 5 + 1)[:2]
     weights = [decoder.output.hidden.weight, decoder.layers[1].weight_hh_l0, decoder.initial.weight]
 
-    def log_prob(z, *unused):
+    def log_prob(z: torch.Tensor | None, *unused: Any) -> Any:
         return decoder.log_prob(x, z)
 
     z = latents(decoder, 2, torch.double).requires_grad_()
@@ -217,11 +219,11 @@ def test_differentiable_twice_by_z_and_the_weights_in_either_mode(mode, recomput
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_cuda_gradients_in_evaluation_and_second_derivatives():
+def test_on_cuda_gradients_in_evaluation_and_second_derivatives() -> None:
     decoder = decoder_of({"latent_dim": 3, "skip": True, "num_layers": 2}).eval()
     x, z = padded(SENTENCES, 6), torch.randn(3, 3)
 
-    def derivatives(device):
+    def derivatives(device: Any) -> list[Any]:
         moved = decoder.to(device)
         point = z.to(device).requires_grad_()
         (plain,) = torch.autograd.grad(moved.log_prob(x.to(device), point).sum(), point)
@@ -235,7 +237,7 @@ def test_on_cuda_gradients_in_evaluation_and_second_derivatives():
         torch.testing.assert_close(on_cpu, on_cuda, atol=1e-3, rtol=1e-3)
 
 
-def test_recomputing_changes_no_number():
+def test_recomputing_changes_no_number() -> None:
     x, results = padded(SENTENCES, 6), []
     for recompute in (False, True):
         decoder = decoder_of({"latent_dim": 3, "skip": True}, recompute=recompute)
@@ -246,7 +248,7 @@ def test_recomputing_changes_no_number():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_is_built_again_from_its_description(variant):
+def test_is_built_again_from_its_description(variant: Any) -> None:
     decoder = decoder_of(variant, word_dropout=0.1)
     again = build(decoder.spec, Decoder)
     assert again.spec == decoder.spec
@@ -256,7 +258,7 @@ def test_is_built_again_from_its_description(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_works_under_autocast_and_sums_in_float32(variant):
+def test_works_under_autocast_and_sums_in_float32(variant: Any) -> None:
     decoder, x = decoder_of(variant, init_range=0.1), padded(SENTENCES, 6)
     z = latents(decoder, 3)
     expected = decoder(x, z)
@@ -269,7 +271,7 @@ def test_works_under_autocast_and_sums_in_float32(variant):
     assert all(parameter.grad.dtype == torch.float32 for parameter in decoder.parameters())
 
 
-def test_importance_weighting_repeats_sentences():
+def test_importance_weighting_repeats_sentences() -> None:
     decoder = decoder_of({"latent_dim": 3, "skip": True})
     posterior = DiagonalGaussian(torch.zeros(3, 3), torch.zeros(3, 3))
     bound = importance_weighted_log_likelihood(decoder, padded(SENTENCES, 6), posterior, num_samples=7)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from skipvae.encoders import MLPEncoder
 
 @pytest.mark.parametrize(("skip", "output_skip"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("num_layers", [0, 1, 4])
-def test_follows_the_formula_of_the_paper(skip, output_skip, num_layers):
+def test_follows_the_formula_of_the_paper(skip: bool, output_skip: bool, num_layers: int) -> None:
     torch.manual_seed(0)
     sizes = {"image_shape": (1, 3, 4), "hidden_dim": 6, "num_layers": num_layers}
     decoder = MLPDecoder(2, **sizes, skip=skip, output_skip=output_skip).double()
@@ -24,13 +26,13 @@ def test_follows_the_formula_of_the_paper(skip, output_skip, num_layers):
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_every_parameter_is_used(skip):
+def test_every_parameter_is_used(skip: bool) -> None:
     decoder = MLPDecoder(2, image_shape=(1, 3, 4), hidden_dim=16, num_layers=3, skip=skip)
     decoder(torch.ones(5, 1, 3, 4), torch.randn(5, 2)).sum().backward()
     assert all(parameter.grad is not None for parameter in decoder.parameters())
 
 
-def test_log_prob_is_bernoulli_in_nats():
+def test_log_prob_is_bernoulli_in_nats() -> None:
     torch.manual_seed(0)
     decoder = MLPDecoder(2, image_shape=(2, 3, 4), hidden_dim=6).double()
     z, x = torch.randn(5, 2, dtype=torch.double), torch.rand(5, 2, 3, 4, dtype=torch.double).round()
@@ -38,7 +40,7 @@ def test_log_prob_is_bernoulli_in_nats():
     torch.testing.assert_close(decoder.log_prob(x, z), reference)
 
 
-def test_samples_follow_the_probabilities():
+def test_samples_follow_the_probabilities() -> None:
     torch.manual_seed(0)
     decoder, n = MLPDecoder(2, image_shape=(1, 2, 2), hidden_dim=6), 20_000
     z = torch.randn(1, 2)
@@ -47,23 +49,23 @@ def test_samples_follow_the_probabilities():
     assert ((frequency - p[0]).abs() < 5 * (p[0] * (1 - p[0]) / n).sqrt()).all()
 
 
-def test_images_of_another_shape_are_refused():
+def test_images_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="1 x 4 x 4 but the model was built for 1 x 28 x 28"):
         MLPDecoder(2).log_prob(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2))
 
 
-def test_needs_a_latent():
+def test_needs_a_latent() -> None:
     with pytest.raises(ValueError, match="latent_dim >= 1"):
         MLPDecoder(0)
 
 
-def test_an_output_skip_without_skips_is_refused():
+def test_an_output_skip_without_skips_is_refused() -> None:
     with pytest.raises(ValueError, match="output_skip=true needs skip=true"):
         MLPDecoder(2, output_skip=True)
 
 
 @pytest.mark.parametrize("network", [MLPDecoder, MLPEncoder])
-def test_initialisation_is_pytorchs_or_he(network):
+def test_initialisation_is_pytorchs_or_he(network: Any) -> None:
     torch.manual_seed(0)
     default, he = (network(5, hidden_dim=300, init=init) for init in ("default", "he"))
     layers = [
@@ -78,12 +80,12 @@ def test_initialisation_is_pytorchs_or_he(network):
 
 
 @pytest.mark.parametrize("network", [MLPDecoder, MLPEncoder])
-def test_negative_depth_is_refused(network):
+def test_negative_depth_is_refused(network: Any) -> None:
     with pytest.raises(ValueError, match="num_layers is -1"):
         network(2, num_layers=-1)
 
 
-def test_likelihood_is_summed_in_float32_under_autocast():
+def test_likelihood_is_summed_in_float32_under_autocast() -> None:
     decoder = MLPDecoder(2, hidden_dim=16)
     with torch.autocast("cpu", torch.bfloat16):
         assert decoder(torch.ones(3, 1, 28, 28), torch.randn(3, 2)).dtype == torch.float32

@@ -38,7 +38,7 @@ def test_skip_adds_weights_of_z_to_every_block_and_the_output_and_nothing_else()
 
 def test_z_reaches_the_pixels_by_every_skip_alone() -> None:
     decoder = ResNetDecoder(3, (1, 8, 8), channels=[4, 4], skip=True)
-    for block in (block for blocks in decoder.levels for block in blocks):  # type: ignore[union-attr]
+    for block in (block for blocks in decoder.levels for block in blocks):  # type: ignore[attr-defined]
         torch.nn.init.normal_(block.conv2.weight)
     torch.nn.init.zeros_(decoder.input.weight)
     latents = [name for name, _ in decoder.named_parameters() if "latent" in name]

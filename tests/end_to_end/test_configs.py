@@ -60,7 +60,9 @@ def tiny_data(data: LightningDataModule) -> list[str]:
 
 
 @pytest.mark.parametrize("path", configs_of_runs(), ids=lambda path: str(path.relative_to(ROOT / "configs")))
-def test_a_config_trains_and_its_checkpoint_is_the_same_elsewhere(workspace, other_process: OtherProcess, path):
+def test_a_config_trains_and_its_checkpoint_is_the_same_elsewhere(
+    workspace: Path, other_process: OtherProcess, path: Any
+) -> None:
     config = read_config(path)
     short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=1"]
     overrides = [*tiny_data(own_data(config)), *narrowed(config["model"], "model"), *short, *QUIET]
@@ -84,7 +86,7 @@ def test_a_config_trains_and_its_checkpoint_is_the_same_elsewhere(workspace, oth
 
 
 @pytest.mark.parametrize("path", configs_of_runs(), ids=lambda path: str(path.relative_to(ROOT / "configs")))
-def test_the_data_of_a_config_says_its_sizes(path):
+def test_the_data_of_a_config_says_its_sizes(path: Any) -> None:
     data = own_data(read_config(path))
     assert isinstance(data, (ImageDataModule, SentenceDataModule))
     if isinstance(data, ImageDataModule):
@@ -97,14 +99,14 @@ def bases_of(path: Path) -> list[Path]:
     return [path.parent / base for base in (named if isinstance(named, list) else [named])]
 
 
-def test_a_reader_follows_two_bases_at_most():
+def test_a_reader_follows_two_bases_at_most() -> None:
     def depth(path: Path) -> int:
         return 1 + max((depth(base) for base in bases_of(path)), default=-1)
 
     assert {depth(path) for path in configs_of_runs()} == {0, 1, 2}
 
 
-def test_a_base_is_not_repeated():
+def test_a_base_is_not_repeated() -> None:
     for path in configs_of_runs():
         whole: dict[str, Any] = {}
         for base in bases_of(path):
@@ -115,6 +117,6 @@ def test_a_base_is_not_repeated():
             assert merged(whole, without) != read_config(path), f"{path}: the base says {key}: {own[key]} already"
 
 
-def test_names_of_runs_differ():
+def test_names_of_runs_differ() -> None:
     names = [read_config(path)["name"] for path in configs_of_runs()]
     assert len(names) == len(set(names)) > 0

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +24,7 @@ def in_a_process(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=250, check=False)
 
 
-def test_two_processes_train_without_unused_parameters(workspace):
+def test_two_processes_train_without_unused_parameters(workspace: Path) -> None:
     done = in_a_process("fit", *TINY, *TWO, "--model.decoder.skip=true", "--trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr[-2000:]
     saved = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)
@@ -33,7 +35,7 @@ def test_two_processes_train_without_unused_parameters(workspace):
     assert os.listdir("lightning_logs/tiny") == ["version_0"]
 
 
-def test_two_processes_measure_what_one_does(tiny_run):
+def test_two_processes_measure_what_one_does(tiny_run: Path) -> None:
     settings = ("--ckpt_path=last", "--model.num_importance_samples=3", "--data.eval_batch_size=90")
     alone = plain(["test", *QUIET, *settings]).model.results
     done = in_a_process("test", *settings, *TWO)
@@ -44,7 +46,7 @@ def test_two_processes_measure_what_one_does(tiny_run):
         assert together[name] == pytest.approx(value, rel=1e-6), name
 
 
-def test_python_m_skipvae_is_the_same(workspace):
+def test_python_m_skipvae_is_the_same(workspace: Path) -> None:
     done = in_a_process("fit", "--config", "nowhere.yaml")
     assert done.returncode == 2
     assert done.stderr.startswith("skipvae: error: ")
@@ -52,7 +54,7 @@ def test_python_m_skipvae_is_the_same(workspace):
 
 
 @pytest.mark.parametrize("processes", [(), TWO], ids=["one", "two"])
-def test_ctrl_c_in_processes_of_their_own(workspace, processes):
+def test_ctrl_c_in_processes_of_their_own(workspace: Path, processes: Any) -> None:
     arguments = ["fit", "--config", str(CONFIG), "--name=tiny", *QUIET, *processes]
     process = subprocess.Popen(
         [

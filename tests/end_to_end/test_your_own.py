@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ QUICK = (*QUIET, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "-
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=["text", "images and networks", "optimiser"])
-def test_the_page_works(workspace, monkeypatch, command):
+def test_the_page_works(workspace: Path, monkeypatch: pytest.MonkeyPatch, command: Any) -> None:
     monkeypatch.syspath_prepend(str(workspace))
     Path("configs").symlink_to(ROOT / "configs")
     Path("mine.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)))

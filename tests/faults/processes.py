@@ -123,7 +123,8 @@ def _begin(function: Callable[..., Any], args: tuple[Any, ...], folder: str, env
     if "RANK" in env:
         from lightning_utilities.core.rank_zero import rank_zero_only
 
-        rank_zero_only.rank = int(env["RANK"])  # found out when Lightning is imported, and that was before
+        # Lightning finds it out when it is imported, and that was before
+        rank_zero_only.rank = int(env["RANK"])  # type: ignore[attr-defined]
     sys.path.insert(0, folder)
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)

@@ -28,7 +28,9 @@ def full_disk(limit: int, *args: str) -> None:
     command(*args)
 
 
-def test_a_full_disk_is_one_line_and_the_earlier_checkpoint_stays(tmp_path, tmp_path_factory, inject: Inject):
+def test_a_full_disk_is_one_line_and_the_earlier_checkpoint_stays(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, inject: Inject
+) -> None:
     wanted = straight("images", tmp_path_factory)
     with inject("disk full while a checkpoint is written"):
         Child(train, "images", [*SAVING, "--trainer.max_epochs=1"], folder=tmp_path).done()
@@ -63,7 +65,7 @@ def no_space(*args: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_no_space_left_is_named(tmp_path, inject: Inject):
+def test_no_space_left_is_named(tmp_path: Path, inject: Inject) -> None:
     with inject("no space left on device"):
         child = Child(no_space, "fit", *IMAGES, "--trainer.max_epochs=3", folder=tmp_path)
         assert child.wait() == 2, child.said
@@ -99,7 +101,7 @@ def others_can_read(path: Path) -> bool:
     os.geteuid() == 0 and not all(map(others_can_read, (Path(sys.prefix), Path.cwd()))),
     reason="root may write anywhere, and other users cannot read this installation",
 )
-def test_a_folder_that_cannot_be_written_is_one_line(open_folder, inject: Inject):
+def test_a_folder_that_cannot_be_written_is_one_line(open_folder: Path, inject: Inject) -> None:
     open_folder.chmod(0o555)
     with inject("folder of the runs is read-only"):
         said = open_folder / "said.txt"
@@ -132,7 +134,7 @@ def claim(start: float) -> None:
     Path(f"mine_{os.getpid()}.txt").write_text(logger.log_dir)
 
 
-def test_runs_that_start_together_have_folders_of_their_own(tmp_path, inject: Inject):
+def test_runs_that_start_together_have_folders_of_their_own(tmp_path: Path, inject: Inject) -> None:
     rounds, at_once = 5, 4
     with inject("runs of one name start at the same moment", runs=rounds * at_once):
         for _ in range(rounds):
@@ -145,7 +147,9 @@ def test_runs_that_start_together_have_folders_of_their_own(tmp_path, inject: In
 
 
 @pytest.mark.faults
-def test_two_trainings_that_start_together_are_both_whole(tmp_path, tmp_path_factory, inject: Inject):
+def test_two_trainings_that_start_together_are_both_whole(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, inject: Inject
+) -> None:
     wanted = straight("images", tmp_path_factory)
     with inject("trainings of one name start at the same moment", runs=2):
         args = ["fit", *IMAGES, *SAVING, "--trainer.max_epochs=3"]
@@ -163,7 +167,9 @@ def test_two_trainings_that_start_together_are_both_whole(tmp_path, tmp_path_fac
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil", "$UP/evil", ".."])
-def test_the_name_of_a_run_cannot_leave_the_folder(workspace, capsys, monkeypatch, inject: Inject, name):
+def test_the_name_of_a_run_cannot_leave_the_folder(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, inject: Inject, name: str
+) -> None:
     monkeypatch.setenv("UP", "..")
     with inject("run name that leads elsewhere"):
         (workspace / "inside").mkdir()

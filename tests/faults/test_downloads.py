@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ def address() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", ["partial", "wrong", "empty", "unlimited", "error", "loop"])
-def test_what_is_not_the_published_file_is_never_used(tmp_path, address, inject: Inject, kind):
+def test_what_is_not_the_published_file_is_never_used(tmp_path: Path, address: str, inject: Inject, kind: str) -> None:
     with inject("download that is cut short, wrong or refused"):
         (tmp_path / "earlier").write_bytes(b"whole")
         file = PublishedFile("file", MD5, [f"{address}/{kind}"])
@@ -129,7 +130,9 @@ def pretend(address: str, content: bytes = YAHOO) -> None:
 
 @pytest.mark.parametrize("what", [fetch, fetch_yahoo])
 @pytest.mark.parametrize("rounds", [1, pytest.param(8, marks=pytest.mark.faults)])
-def test_processes_that_start_together_on_an_empty_folder(tmp_path, address, inject: Inject, what, rounds):
+def test_processes_that_start_together_on_an_empty_folder(
+    tmp_path: Path, address: str, inject: Inject, what: Any, rounds: int
+) -> None:
     with inject("processes download to one empty folder at once", runs=4 * rounds):
         for number in range(rounds):
             start = time.time() + 0.2
@@ -141,7 +144,9 @@ def test_processes_that_start_together_on_an_empty_folder(tmp_path, address, inj
 
 
 @pytest.mark.parametrize("runs", [3, pytest.param(30, marks=pytest.mark.faults)])
-def test_a_download_that_is_killed_leaves_nothing_under_its_name(tmp_path, address, inject: Inject, runs):
+def test_a_download_that_is_killed_leaves_nothing_under_its_name(
+    tmp_path: Path, address: str, inject: Inject, runs: int
+) -> None:
     moment = random.Random(0)
     with inject("SIGKILL during a download", runs=runs):
         for number in range(runs):
@@ -165,7 +170,9 @@ HOSTILE = {
 }
 
 
-def test_an_archive_cannot_write_outside_its_folder(tmp_path, address, inject: Inject, monkeypatch):
+def test_an_archive_cannot_write_outside_its_folder(
+    tmp_path: Path, address: str, inject: Inject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hostile = archive(HOSTILE, {"yahoo-answer-100k/link": "/etc", "yahoo-answer-100k/up": "../../.."})
     with inject("archive with paths and links that lead outside"):
         monkeypatch.setattr("tests.faults.test_downloads.YAHOO", hostile)
@@ -189,7 +196,7 @@ def read_only(address: str) -> None:
     assert os.listdir("cache") == ["earlier"]
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path, address, inject: Inject):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, address: str, inject: Inject) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "earlier").write_bytes(b"whole")
@@ -210,7 +217,7 @@ def full(address: str) -> None:
     assert os.listdir("cache") == ["earlier"]
 
 
-def test_a_full_disk_is_named(tmp_path, address, inject: Inject):
+def test_a_full_disk_is_named(tmp_path: Path, address: str, inject: Inject) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/earlier").write_bytes(b"whole")
     with inject("disk full while a file is downloaded"):

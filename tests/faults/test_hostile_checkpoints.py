@@ -37,7 +37,7 @@ def same(model: Any, weights: dict[str, Any]) -> bool:
 
 
 @examples(60, 2000)
-def test_damaged_checkpoints(checkpoint, tmp_path, inject: Inject, number):
+def test_damaged_checkpoints(checkpoint: Path, tmp_path: Path, inject: Inject, number: Any) -> None:
     whole, bad = checkpoint.read_bytes(), tmp_path / "bad.ckpt"
     weights = torch.load(checkpoint, weights_only=True)["state_dict"]
 
@@ -62,7 +62,7 @@ def repacked(whole: bytes, edit: Callable[[bytes], bytes]) -> bytes:
 
 
 @examples(60, 1500)
-def test_forged_pickles(checkpoint, tmp_path, inject: Inject, number):
+def test_forged_pickles(checkpoint: Path, tmp_path: Path, inject: Inject, number: Any) -> None:
     whole, bad = checkpoint.read_bytes(), tmp_path / "bad.ckpt"
 
     @thorough(number)
@@ -75,7 +75,7 @@ def test_forged_pickles(checkpoint, tmp_path, inject: Inject, number):
 
 
 @examples(60, 600)
-def test_forged_contents(checkpoint, tmp_path, inject: Inject, number):
+def test_forged_contents(checkpoint: Path, tmp_path: Path, inject: Inject, number: Any) -> None:
     content, bad = torch.load(checkpoint, weights_only=True), tmp_path / "bad.ckpt"
     ways = [way for way in places(content) if way[0] in ("state_dict", "skipvae")]
 
@@ -135,7 +135,9 @@ def hostile(kind: str, content: dict[str, Any]) -> dict[str, Any]:
         "allocates",
     ],
 )
-def test_a_checkpoint_that_would_do_harm(checkpoint, tmp_path, monkeypatch, inject: Inject, kind):
+def test_a_checkpoint_that_would_do_harm(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inject: Inject, kind: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     content = hostile(kind, torch.load(checkpoint, weights_only=True))
     torch.save(content, "bad.ckpt")
@@ -144,7 +146,7 @@ def test_a_checkpoint_that_would_do_harm(checkpoint, tmp_path, monkeypatch, inje
     assert not Path("exploded").exists()
 
 
-def test_a_checkpoint_that_unpacks_to_far_more_than_its_size(checkpoint, tmp_path, inject: Inject):
+def test_a_checkpoint_that_unpacks_to_far_more_than_its_size(checkpoint: Path, tmp_path: Path, inject: Inject) -> None:
     bad = tmp_path / "bad.ckpt"
     shutil.copy(checkpoint, bad)
     with zipfile.ZipFile(bad, "a", zipfile.ZIP_DEFLATED) as archive:
@@ -183,7 +185,9 @@ def quiet_main(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], None]:
 
 
 @examples(3, 80)
-def test_forged_training_states(tiny_run, capsys, monkeypatch, inject: Inject, number):
+def test_forged_training_states(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, inject: Inject, number: Any
+) -> None:
     """What is in a checkpoint beside the model: the loops, the optimiser, the callbacks."""
     content, bad = torch.load(tiny_run / "checkpoints/last.ckpt", weights_only=True), tiny_run / "checkpoints/bad.ckpt"
     ways = [way for way in places(content) if way[0] not in ("state_dict", "hyper_parameters")]
@@ -204,7 +208,7 @@ def test_forged_training_states(tiny_run, capsys, monkeypatch, inject: Inject, n
     check()
 
 
-def test_a_damaged_vocabulary_within_a_checkpoint_is_named(checkpoint, tmp_path, inject: Inject):
+def test_a_damaged_vocabulary_within_a_checkpoint_is_named(checkpoint: Path, tmp_path: Path, inject: Inject) -> None:
     from skipvae.text.codec import TextCodec
 
     content = torch.load(checkpoint, weights_only=True)
@@ -214,7 +218,7 @@ def test_a_damaged_vocabulary_within_a_checkpoint_is_named(checkpoint, tmp_path,
         TextCodec.of(VAE.load_from_checkpoint(tmp_path / "bad.ckpt"))
 
 
-def test_the_bomb_works(tmp_path, monkeypatch):
+def test_the_bomb_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the tests above prove nothing."""
     monkeypatch.chdir(tmp_path)
     pickle.loads(pickle.dumps(SimpleNamespace(more=Bomb())))
@@ -225,7 +229,9 @@ def test_the_bomb_works(tmp_path, monkeypatch):
 
 
 @examples(3, 80)
-def test_mutated_configs(tiny_run, capsys, monkeypatch, inject: Inject, number):
+def test_mutated_configs(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, inject: Inject, number: Any
+) -> None:
     config = yaml.safe_load((tiny_run / "config.yaml").read_text())
     # PyTorch itself takes some settings of an optimiser unseen, and stumbles over them in the first step; and a model
     # that is compiled takes minutes.
@@ -244,7 +250,9 @@ def test_mutated_configs(tiny_run, capsys, monkeypatch, inject: Inject, number):
 
 
 @examples(2, 60)
-def test_damaged_configs(tiny_run, capsys, monkeypatch, inject: Inject, number):
+def test_damaged_configs(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, inject: Inject, number: Any
+) -> None:
     whole, run = (tiny_run / "config.yaml").read_bytes(), quiet_main(monkeypatch)
 
     @thorough(number)
@@ -258,7 +266,7 @@ def test_damaged_configs(tiny_run, capsys, monkeypatch, inject: Inject, number):
 
 
 @examples(20, 300)
-def test_damaged_configs_of_a_run(tiny_run, inject: Inject, number):
+def test_damaged_configs_of_a_run(tiny_run: Path, inject: Inject, number: Any) -> None:
     """From which `reconstruct` and `interpolate` take the data."""
     path = tiny_run / "config.yaml"
     whole, config = path.read_bytes(), yaml.safe_load(path.read_text())

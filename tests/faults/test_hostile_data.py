@@ -27,7 +27,7 @@ IDX = struct.pack(">BBBB3I", 0, 0, 8, 3, 6, 10, 10) + bytes(PIXELS.numpy())
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @examples(100, 2500)
-def test_damaged_idx(tmp_path, inject: Inject, number, suffix):
+def test_damaged_idx(tmp_path: Path, inject: Inject, number: Any, suffix: str) -> None:
     path, whole = tmp_path / f"file{suffix}", gzip.compress(IDX, mtime=0) if suffix else IDX
 
     @thorough(number)
@@ -52,7 +52,7 @@ def corpus() -> Corpus:
 
 
 @examples(100, 2500)
-def test_damaged_caches(tmp_path, inject: Inject, number):
+def test_damaged_caches(tmp_path: Path, inject: Inject, number: Any) -> None:
     data = OmniglotDataModule(str(tmp_path), "npz", size=4, binarize="none")
     data._store(corpus())
     path = next(tmp_path.rglob("*.npz"))
@@ -69,7 +69,7 @@ def test_damaged_caches(tmp_path, inject: Inject, number):
 
 
 @examples(20, 300)
-def test_forged_caches(tmp_path, inject: Inject, number):
+def test_forged_caches(tmp_path: Path, inject: Inject, number: Any) -> None:
     data = OmniglotDataModule(str(tmp_path), "npz", size=4, binarize="none")
     data._store(corpus())
     path = next(tmp_path.rglob("*.npz"))
@@ -91,7 +91,7 @@ def test_forged_caches(tmp_path, inject: Inject, number):
     check()
 
 
-def test_a_cache_with_code_in_it(tmp_path, inject: Inject, monkeypatch):
+def test_a_cache_with_code_in_it(tmp_path: Path, inject: Inject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = OmniglotDataModule("data", "npz", size=4, binarize="none")
     data._store(corpus())
@@ -103,7 +103,7 @@ def test_a_cache_with_code_in_it(tmp_path, inject: Inject, monkeypatch):
 
 
 @examples(5, 200)
-def test_damaged_matlab_files(tmp_path, inject: Inject, number):
+def test_damaged_matlab_files(tmp_path: Path, inject: Inject, number: Any) -> None:
     """They are compared with the published sum before anything reads them."""
     path = tmp_path / "omniglot/chardata.mat"
     path.parent.mkdir()
@@ -127,7 +127,7 @@ TEXT = "".join(f"the cat number {i} sat on the mat and slept\n" for i in range(4
 
 @pytest.mark.parametrize("suffix", ["txt", "txt.gz"])
 @examples(60, 2000)
-def test_damaged_text(tmp_path, inject: Inject, number, suffix):
+def test_damaged_text(tmp_path: Path, inject: Inject, number: Any, suffix: str) -> None:
     path = tmp_path / f"corpus.{suffix}"
     whole = gzip.compress(TEXT, mtime=0) if suffix.endswith("gz") else TEXT
 
@@ -147,7 +147,7 @@ def test_damaged_text(tmp_path, inject: Inject, number, suffix):
     check()
 
 
-def test_a_packed_text_that_unpacks_to_far_more_than_its_size(tmp_path, inject: Inject):
+def test_a_packed_text_that_unpacks_to_far_more_than_its_size(tmp_path: Path, inject: Inject) -> None:
     path = tmp_path / "corpus.txt.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         for _ in range(200):
@@ -157,7 +157,7 @@ def test_a_packed_text_that_unpacks_to_far_more_than_its_size(tmp_path, inject: 
 
 
 @examples(100, 2500)
-def test_damaged_vocabularies(tmp_path, inject: Inject, number):
+def test_damaged_vocabularies(tmp_path: Path, inject: Inject, number: Any) -> None:
     path = tmp_path / "vocabulary.json"
     lines = TEXT.decode().splitlines()
     wholes = [Vocabulary.build(lines, 300, kind).to_json().encode() for kind in ("word", "bpe")]
@@ -186,7 +186,7 @@ def test_damaged_vocabularies(tmp_path, inject: Inject, number):
         {"<pad>": 0, "<unk>": 1, "<bos>": 2, "<eos>": 2, "light": 3},
     ],
 )
-def test_words_whose_numbers_have_gaps_are_refused(tmp_path, inject: Inject, words):
+def test_words_whose_numbers_have_gaps_are_refused(tmp_path: Path, inject: Inject, words: dict[str, Any]) -> None:
     path = tmp_path / "vocabulary.json"
     path.write_text(
         json.dumps({"version": "1.0", "model": {"type": "WordLevel", "vocab": words, "unk_token": "<unk>"}})

@@ -88,7 +88,9 @@ QUICK = [("validation", 5), ("renamed", 2), ("written", 8)]
         for place in (PLACES if model == "images" else PLACES[1::3])
     ],
 )
-def test_killed_at_a_place(tmp_path, tmp_path_factory, inject: Inject, model, place):
+def test_killed_at_a_place(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, inject: Inject, model: Any, place: Any
+) -> None:
     wanted = straight(model, tmp_path_factory)
     with inject(f"SIGKILL at a chosen place: {model}"):
         assert Child(train, model, SAVING, place, folder=tmp_path).wait() == -signal.SIGKILL
@@ -125,7 +127,9 @@ def killed_again_and_again(folder: Path, model: str, seconds: float, seed: int) 
         for seed in range(runs)
     ],
 )
-def test_killed_at_random_moments(tmp_path, tmp_path_factory, inject: Inject, model, seed):
+def test_killed_at_random_moments(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, inject: Inject, model: Any, seed: Any
+) -> None:
     wanted = straight(model, tmp_path_factory)
     fault = f"SIGKILL at random moments: {model}"
     with inject(fault, runs=0):
@@ -135,7 +139,7 @@ def test_killed_at_random_moments(tmp_path, tmp_path_factory, inject: Inject, mo
             assert_nothing_lost(tmp_path, wanted)
 
 
-def test_killed_runs_leave_no_rubbish(tmp_path, inject: Inject):
+def test_killed_runs_leave_no_rubbish(tmp_path: Path, inject: Inject) -> None:
     with inject("what a kill leaves of a checkpoint is cleared"):
         assert Child(train, "images", SAVING, ("half written", 3), folder=tmp_path).wait() == -signal.SIGKILL
         checkpoints = last_run(tmp_path) / "checkpoints"

@@ -65,7 +65,7 @@ def long_run(epochs: int) -> None:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks at the process in /proc")
 @pytest.mark.parametrize("epochs", [8, pytest.param(200, marks=pytest.mark.faults)])
-def test_nothing_grows(tmp_path, inject: Inject, epochs):
+def test_nothing_grows(tmp_path: Path, inject: Inject, epochs: int) -> None:
     with inject(f"{100 * epochs:,} steps with {epochs} validations"):
         Child(long_run, epochs, folder=tmp_path).done(seconds=500)
         seen: list[dict[str, Any]] = json.loads((tmp_path / "seen.json").read_text())

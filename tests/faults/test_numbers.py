@@ -82,8 +82,8 @@ class Breaks(VAE):
 @pytest.mark.parametrize("inference", [None, SemiAmortized(num_steps=2)])
 @pytest.mark.parametrize("often", [True, False])
 def test_it_is_named_in_its_step_and_the_last_good_checkpoint_stays(
-    tmp_path, inject: Inject, place, value, message, inference, often
-):
+    tmp_path: Path, inject: Inject, place: str, value: Any, message: str, inference: Any, often: bool
+) -> None:
     torch.manual_seed(0)
     model = Breaks(MLPEncoder(2, SHAPE, 8, 1), MLPDecoder(2, SHAPE, 8, 1), inference)
     model.place, model.value = place, value
@@ -97,7 +97,7 @@ def test_it_is_named_in_its_step_and_the_last_good_checkpoint_stays(
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_data_that_are_no_numbers_are_named(tmp_path, inject: Inject, value):
+def test_data_that_are_no_numbers_are_named(tmp_path: Path, inject: Inject, value: Any) -> None:
     x = images()
     x[9, 0, 2, 2] = value  # of the third batch
     with inject(f"{'NaN' if math.isnan(value) else 'infinity'} in data"):
@@ -114,7 +114,7 @@ class BadValidation(VAE):
         super().validation_step((x, batch[1]), batch_idx)
 
 
-def test_a_validation_that_is_no_number_ends_training_before_the_checkpoint(tmp_path, inject: Inject):
+def test_a_validation_that_is_no_number_ends_training_before_the_checkpoint(tmp_path: Path, inject: Inject) -> None:
     torch.manual_seed(0)
     model = BadValidation(MLPEncoder(2, SHAPE, 8, 1), MLPDecoder(2, SHAPE, 8, 1))
     with inject("NaN in a validation"):
@@ -130,7 +130,7 @@ LOGVARS = [-160.0, -80.0, -20.0, -1.0, 0.0, 1.0, 20.0, 80.0]
 
 @pytest.mark.parametrize("logvar", LOGVARS)
 @pytest.mark.parametrize("mean", [0.0, 3.0])
-def test_the_divergence_of_extreme_posteriors_is_exact(inject: Inject, logvar, mean):
+def test_the_divergence_of_extreme_posteriors_is_exact(inject: Inject, logvar: float, mean: float) -> None:
     """float32 against the closed form in Python's float64: nothing is clamped."""
     q = DiagonalGaussian(torch.full((1, 1), mean), torch.full((1, 1), logvar))
     with inject("extreme log-variance"):
@@ -145,7 +145,7 @@ def test_the_divergence_of_extreme_posteriors_is_exact(inject: Inject, logvar, m
         assert gradient.item() == pytest.approx(0.5 * (math.exp(logvar) - 1), rel=1e-6)
 
 
-def test_beyond_what_float32_holds_the_step_fails_instead_of_being_clamped(tmp_path, inject: Inject):
+def test_beyond_what_float32_holds_the_step_fails_instead_of_being_clamped(tmp_path: Path, inject: Inject) -> None:
     model = small()
     with torch.no_grad():
         model.encoder.layers[-1].bias[2:] = 200.0  # e^200 is no float32
@@ -153,7 +153,7 @@ def test_beyond_what_float32_holds_the_step_fails_instead_of_being_clamped(tmp_p
         fit(model, tmp_path, images())
 
 
-def test_steps_of_inference_return_from_extreme_starts(inject: Inject):
+def test_steps_of_inference_return_from_extreme_starts(inject: Inject) -> None:
     model = small(inference=SemiAmortized(num_steps=5))
     with torch.no_grad():
         model.encoder.layers[-1].bias[2:] = -15.0
@@ -213,7 +213,7 @@ def measured(model: VAE, x: torch.Tensor, noise: torch.Tensor) -> dict[str, torc
 
 @pytest.mark.parametrize("kind", ["MLP", "PixelCNN", "LSTM"])
 @pytest.mark.parametrize(("precision", "bound"), [("float32", 2e-6), ("bf16-mixed", 2e-2)])
-def test_precisions_agree(inject: Inject, kind, precision, bound):
+def test_precisions_agree(inject: Inject, kind: str, precision: str, bound: float) -> None:
     """Relative to the largest value, or to a nat: float32's unit is 6e-8, that of bf16 4e-3; gradients add up more."""
     model, x = kinds()[kind]
     noise = torch.randn(12, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)

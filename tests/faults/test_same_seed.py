@@ -51,7 +51,7 @@ FIRST: dict[str, dict[str, Any]] = {}
         for watcher in (WATCHERS if model == "images" else list(WATCHERS)[:3])
     ],
 )
-def test_whoever_watches(workspace, inject: Inject, model, watcher):
+def test_whoever_watches(workspace: Path, inject: Inject, model: Any, watcher: Any) -> None:
     write_corpus()
     options = ["fit", *MODELS[model], "--trainer.max_epochs=2"]
     if model not in FIRST:
@@ -61,7 +61,7 @@ def test_whoever_watches(workspace, inject: Inject, model, watcher):
 
 
 @pytest.mark.parametrize("model", ["images", "text"])
-def test_another_seed_changes_the_start_and_the_order(workspace, inject: Inject, model):
+def test_another_seed_changes_the_start_and_the_order(workspace: Path, inject: Inject, model: str) -> None:
     write_corpus()
     with inject("another seed"):
         starts, orders = [], []
@@ -78,7 +78,9 @@ def test_another_seed_changes_the_start_and_the_order(workspace, inject: Inject,
 
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.faults), 2])
-def test_the_number_of_data_workers(tmp_path: Path, inject: Inject, monkeypatch: pytest.MonkeyPatch, workers: int):
+def test_the_number_of_data_workers(
+    tmp_path: Path, inject: Inject, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
     """Our own data needs none; whoever brings a DataLoader may use as many as he likes."""
     import pytorch_lightning as pl
 

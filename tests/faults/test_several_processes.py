@@ -47,7 +47,7 @@ def ddp(count: int, nodes: int = 1) -> tuple[str, ...]:
         pytest.param("text, SA", (2, 3), marks=pytest.mark.faults),
     ],
 )
-def test_several_processes_measure_what_one_does(tmp_path, inject: Inject, model, counts):
+def test_several_processes_measure_what_one_does(tmp_path: Path, inject: Inject, model: str, counts: Any) -> None:
     write_corpus(tmp_path, sentences=70)  # 7 for test
     Child(train, model, ["--trainer.max_epochs=1"], folder=tmp_path).done()
     args = ["test", "--ckpt_path", str(LAST), *QUIET, EVALUATED[model.partition(",")[0]]]
@@ -81,7 +81,7 @@ def train_without_noise(args: Sequence[str], output: str) -> None:
 
 
 @pytest.mark.parametrize("model", [m if m == "text" else pytest.param(m, marks=pytest.mark.faults) for m in MODELS])
-def test_two_processes_with_half_the_batch_learn_what_one_does(tmp_path, inject: Inject, model):
+def test_two_processes_with_half_the_batch_learn_what_one_does(tmp_path: Path, inject: Inject, model: Any) -> None:
     write_corpus(tmp_path)
     # plain gradient descent, since Adam divides by gradients that are all but zero
     sgd = ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.01", "--trainer.max_epochs=2")
@@ -102,7 +102,7 @@ def test_two_processes_with_half_the_batch_learn_what_one_does(tmp_path, inject:
 
 
 @pytest.mark.parametrize("model", [pytest.param(name, marks=pytest.mark.faults) for name in MODELS])
-def test_three_processes_train_and_none_waits_for_a_batch(tmp_path, inject: Inject, model):
+def test_three_processes_train_and_none_waits_for_a_batch(tmp_path: Path, inject: Inject, model: Any) -> None:
     """The training split does not divide by three, and no parameter goes unused (plain DDP would stop)."""
     write_corpus(tmp_path, sentences=64)
     args = [*MODELS[model], "--trainer.max_epochs=2", *ddp(3), "--data.batch_size=7", "--data.eval_batch_size=2"]
@@ -142,7 +142,9 @@ def fail(rank: int, error: str, where: str, *args: str) -> None:
         ),
     ],
 )
-def test_an_error_in_one_process_ends_all_with_its_message(tmp_path, inject: Inject, rank, error, where):
+def test_an_error_in_one_process_ends_all_with_its_message(
+    tmp_path: Path, inject: Inject, rank: Any, error: Any, where: Any
+) -> None:
     with inject("an error in one of two processes"):
         args = ["fit", *MODELS["images"], *ddp(2), "--data.batch_size=10", "--data.eval_batch_size=50"]
         children = together(fail, rank, error, where, *args, count=2, folder=tmp_path)
@@ -188,7 +190,7 @@ def alive(marker: str) -> list[str]:
 @pytest.mark.faults
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("rank", [0, 1])
-def test_an_error_in_one_process_ends_those_that_skipvae_started(workspace, inject: Inject, rank):
+def test_an_error_in_one_process_ends_those_that_skipvae_started(workspace: Path, inject: Inject, rank: int) -> None:
     Path("failing.py").write_text(FAILING.format(rank=rank))
     name = f"ends{os.getpid()}{rank}"
     args = [*MODELS["images"], *ddp(2), "--data.batch_size=10", f"--name={name}"]
@@ -214,7 +216,7 @@ def test_an_error_in_one_process_ends_those_that_skipvae_started(workspace, inje
 
 
 @pytest.mark.faults
-def test_two_nodes_of_two_processes_measure_what_one_process_does(tmp_path, inject: Inject):
+def test_two_nodes_of_two_processes_measure_what_one_process_does(tmp_path: Path, inject: Inject) -> None:
     """The environment of four processes on two machines, without starting torchrun."""
     with inject("two nodes of two processes"):
         Child(train, "images", ["--trainer.max_epochs=1"], folder=tmp_path).done()
@@ -228,7 +230,7 @@ def test_two_nodes_of_two_processes_measure_what_one_process_does(tmp_path, inje
 
 
 @pytest.mark.faults
-def test_torchrun_on_two_nodes(workspace, inject: Inject):
+def test_torchrun_on_two_nodes(workspace: Path, inject: Inject) -> None:
     """As on two machines, with the command of the documentation."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

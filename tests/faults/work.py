@@ -129,7 +129,7 @@ def kill_within_writes(killed: Killed) -> None:
         killed.reach("renamed")
         return result
 
-    checkpoints.atomic_write = Writing  # type: ignore[assignment]
+    checkpoints.atomic_write = Writing  # type: ignore[attr-defined]
     Path.replace = slow_replace  # type: ignore[method-assign]
 
 

@@ -1,5 +1,7 @@
 """Small models that infer by steps, and what is compared between them."""
 
+from typing import Any
+
 import torch
 
 from skipvae import VAE
@@ -12,7 +14,7 @@ THROUGH = ["exact", "finite_difference"]
 GRADIENTS = [*THROUGH, "none"]
 
 
-def ppca(inference, shift: float = 0.5, widen: float = 0.7, n: int = 30) -> tuple[VAE, torch.Tensor]:
+def ppca(inference: Any, shift: float = 0.5, widen: float = 0.7, n: int = 30) -> tuple[VAE, torch.Tensor]:
     torch.manual_seed(1)
     decoder = LinearGaussianDecoder()
     model = VAE(LinearGaussianEncoder(decoder, shift, widen), decoder, inference)
@@ -20,7 +22,7 @@ def ppca(inference, shift: float = 0.5, widen: float = 0.7, n: int = 30) -> tupl
         return model, decoder.sample(torch.randn(n, 2, dtype=torch.double))
 
 
-def mlp(inference, skip: bool = True, seed: int = 0) -> VAE:
+def mlp(inference: Any, skip: bool = True, seed: int = 0) -> VAE:
     torch.manual_seed(seed)
     return VAE(
         MLPEncoder(3, (1, 4, 4), hidden_dim=16, num_layers=1),
@@ -29,13 +31,13 @@ def mlp(inference, skip: bool = True, seed: int = 0) -> VAE:
     )
 
 
-def pixelcnn(inference) -> VAE:
+def pixelcnn(inference: Any) -> VAE:
     torch.manual_seed(0)
     decoder = GatedPixelCNNDecoder(3, (1, 4, 4), channels=4, num_layers=2, skip=True)
     return VAE(MLPEncoder(3, (1, 4, 4), hidden_dim=16), decoder, inference)
 
 
-def lstm(inference) -> VAE:
+def lstm(inference: Any) -> VAE:
     torch.manual_seed(0)
     sizes = {"vocab_size": 12, "embedding_dim": 8, "hidden_dim": 8}
     decoder = LSTMDecoder(3, **sizes, dropout=0.3, word_dropout=0.3, skip=True, init_range=0.5)
@@ -75,8 +77,8 @@ class Smooth(Decoder):
         super().__init__()
         self.weight = weight
 
-    def log_prob(self, x, z):
+    def log_prob(self, x: torch.Tensor, z: torch.Tensor | None) -> Any:
         return -8 * (x - torch.tanh(z @ self.weight)).square().sum(-1)
 
-    def sample(self, z, **options):
+    def sample(self, z: torch.Tensor | None, **options: Any) -> Any:
         return torch.tanh(z @ self.weight)

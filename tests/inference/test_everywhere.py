@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -21,11 +24,13 @@ from tests.inference.models import (
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("make", [mlp, lstm])
-def test_infer_is_the_same_where_autograd_is_off(mode, make, images, sentences):
+def test_infer_is_the_same_where_autograd_is_off(
+    mode: Any, make: Any, images: torch.Tensor, sentences: torch.Tensor
+) -> None:
     x = sentences if make is lstm else images
     model = make(SemiAmortized(4)).eval()
 
-    def infer():
+    def infer() -> torch.Tensor:
         torch.manual_seed(0)
         return model.infer(x.clone()).mean
 
@@ -45,7 +50,7 @@ def test_infer_is_the_same_where_autograd_is_off(mode, make, images, sentences):
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
 @pytest.mark.parametrize("make", [mlp, lstm])
-def test_bfloat16(gradient, make, images, sentences):
+def test_bfloat16(gradient: Any, make: Any, images: torch.Tensor, sentences: torch.Tensor) -> None:
     x = sentences if make is lstm else images
     model = make(SemiAmortized(3, gradient=gradient))
     expected = gradients(model, x)
@@ -63,7 +68,7 @@ def test_bfloat16(gradient, make, images, sentences):
     assert all(p.grad.dtype == torch.float32 and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-def test_dropout_is_held_fixed_and_random_numbers_outside_go_on():
+def test_dropout_is_held_fixed_and_random_numbers_outside_go_on() -> None:
     torch.manual_seed(0)
     decoder = lstm(Amortized()).decoder
     x, z = torch.tensor([[2, 5, 6, 7, 3]]), torch.zeros(1, 3)
@@ -76,7 +81,7 @@ def test_dropout_is_held_fixed_and_random_numbers_outside_go_on():
     assert len({float(LogLikelihood(decoder, x)(z)) for _ in range(5)}) == 1
 
 
-def test_an_example_does_not_depend_on_its_batch(images):
+def test_an_example_does_not_depend_on_its_batch(images: torch.Tensor) -> None:
     model = mlp(SemiAmortized(4, max_grad_norm=0.5))
     results = []
     for rest in (images[1:5], images[6:10]):
@@ -87,7 +92,9 @@ def test_an_example_does_not_depend_on_its_batch(images):
 
 @pytest.mark.parametrize("make", [mlp, lstm])
 @pytest.mark.parametrize("inference", [SemiAmortized, SVI])
-def test_an_example_has_one_posterior_wherever_it_stands(make, inference, images, sentences):
+def test_an_example_has_one_posterior_wherever_it_stands(
+    make: Any, inference: Any, images: torch.Tensor, sentences: torch.Tensor
+) -> None:
     """In any place, batch, padding and state of the random number generator; in training its noise is drawn."""
     x = sentences if make is lstm else images
     model = make(inference(4, learning_rate=3.0))
@@ -117,8 +124,8 @@ def train_in_a_process(rank: int, gradient: str, folder: str) -> None:
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_two_processes_average_their_gradients(gradient, tmp_path):
-    mp.start_processes(train_in_a_process, (gradient, str(tmp_path)), nprocs=2, start_method="fork")
+def test_two_processes_average_their_gradients(gradient: Any, tmp_path: Path) -> None:
+    mp.start_processes(train_in_a_process, (gradient, str(tmp_path)), nprocs=2, start_method="fork")  # type: ignore[attr-defined]
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     model, alone = mlp(SemiAmortized(3, gradient=gradient)), []
     for rank in range(2):
@@ -132,7 +139,7 @@ def test_two_processes_average_their_gradients(gradient, tmp_path):
 # -- by the command line ----------------------------------------------------------------------------------------------
 
 
-def test_a_skip_sa_vae_by_overrides_of_the_same_file(workspace, capsys):
+def test_a_skip_sa_vae_by_overrides_of_the_same_file(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     inference = ("--model.inference=skipvae.inference.SemiAmortized", "--model.inference.num_steps=5")
     trainer = command_line.run(
         ["fit", *command_line.TINY, "--trainer.max_epochs=2", "--model.decoder.skip=true", *inference]
@@ -155,7 +162,7 @@ def test_a_skip_sa_vae_by_overrides_of_the_same_file(workspace, capsys):
     assert command_line.log_likelihood(model, x) == command_line.log_likelihood(again.model.eval(), x)
 
 
-def test_svi_by_an_override_of_the_same_file(workspace):
+def test_svi_by_an_override_of_the_same_file(workspace: Path) -> None:
     command_line.fit("--model.inference=skipvae.inference.SVI", "--model.inference.num_steps=3")
     model = VAE.load_from_checkpoint(command_line.RUN / "checkpoints" / "last.ckpt")
     assert model.encoder is None

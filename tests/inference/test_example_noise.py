@@ -3,7 +3,7 @@ import torch
 from skipvae.inference.example_noise import example_keys, example_noise
 
 
-def test_the_noise_is_standard_normal_and_independent():
+def test_the_noise_is_standard_normal_and_independent() -> None:
     x = torch.rand(20_000, 1, 3, 3, generator=torch.Generator().manual_seed(0)).round(decimals=2)
     noise = example_noise(x, 3, 2, torch.float64).transpose(0, 1).flatten(1)  # (20000, 6)
     assert noise.isfinite().all()
@@ -14,7 +14,7 @@ def test_the_noise_is_standard_normal_and_independent():
     assert (found - torch.special.ndtr(steps)).abs().max() < 5 * 0.5 / noise.numel() ** 0.5
 
 
-def test_neighbouring_examples_and_other_orders_have_noise_of_their_own():
+def test_neighbouring_examples_and_other_orders_have_noise_of_their_own() -> None:
     words = torch.tensor([[2, 5, 6, 3], [2, 6, 5, 3], [2, 5, 7, 3], [2, 5, 3, 0]])
     assert len(example_keys(words).unique()) == 4
     pixels = torch.eye(9)  # one bright pixel each
@@ -23,7 +23,7 @@ def test_neighbouring_examples_and_other_orders_have_noise_of_their_own():
     assert (correlation - torch.eye(9)).abs().max() < 5 / 1000**0.5
 
 
-def test_types_of_the_same_content_agree():
+def test_types_of_the_same_content_agree() -> None:
     x = torch.rand(4, 5, generator=torch.Generator().manual_seed(0)).double().float()
     assert example_keys(x).equal(example_keys(x.double()))
     assert example_keys(torch.tensor([[2, 5, 3]])).equal(example_keys(torch.tensor([[2, 5, 3]], dtype=torch.int32)))

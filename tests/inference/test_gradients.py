@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -24,14 +26,14 @@ from tests.linear_gaussian import LinearGaussianDecoder
 
 @pytest.mark.parametrize("rule", ["natural", "published"])
 @pytest.mark.parametrize("max_grad_norm", [5.0, 0.1])  # clipping off and on
-def test_exact_gradients_by_gradcheck(max_grad_norm, rule):
+def test_exact_gradients_by_gradcheck(max_grad_norm: float, rule: str) -> None:
     torch.manual_seed(0)
     x = torch.rand(3, 4, dtype=torch.double) - 0.5
     mean, logvar = torch.randn(3, 2, dtype=torch.double), torch.randn(3, 2, dtype=torch.double) - 1
     weight = torch.randn(2, 4, dtype=torch.double)
     inference = SemiAmortized(num_steps=4, max_grad_norm=max_grad_norm, gradient="exact", rule=rule)
 
-    def refined(mean, logvar, weight):
+    def refined(mean: torch.Tensor, logvar: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
         torch.manual_seed(1)
         posterior = inference(Normals(mean, logvar), Smooth(weight), x).posterior
         return posterior.mean, posterior.logvar
@@ -41,7 +43,7 @@ def test_exact_gradients_by_gradcheck(max_grad_norm, rule):
 
 @pytest.mark.parametrize("rule", ["natural", "published"])
 @pytest.mark.parametrize("max_grad_norm", [5.0, 0.1])
-def test_finite_differences_agree_with_exact_gradients(max_grad_norm, rule):
+def test_finite_differences_agree_with_exact_gradients(max_grad_norm: float, rule: str) -> None:
     torch.manual_seed(0)
     x = torch.rand(3, 4, dtype=torch.double) - 0.5
     weight = nn.Parameter(torch.randn(2, 4, dtype=torch.double))
@@ -53,7 +55,7 @@ def test_finite_differences_agree_with_exact_gradients(max_grad_norm, rule):
     assert relative_error(found[1], found[0]) < 1e-8
 
 
-def test_in_float32_finite_differences_agree_within_a_thousandth():
+def test_in_float32_finite_differences_agree_within_a_thousandth() -> None:
     torch.manual_seed(0)
     x = torch.rand(3, 4) - 0.5
     weight = nn.Parameter(torch.randn(2, 4))
@@ -63,7 +65,7 @@ def test_in_float32_finite_differences_agree_within_a_thousandth():
 
 
 @pytest.mark.parametrize("make", [mlp, pixelcnn, lstm])
-def test_every_decoder_and_its_dropout(make, images, sentences):
+def test_every_decoder_and_its_dropout(make: Any, images: torch.Tensor, sentences: torch.Tensor) -> None:
     x = sentences if make is lstm else images.double()
     found = [gradients(make(SemiAmortized(5, gradient=gradient)).double(), x) for gradient in THROUGH]
     assert relative_error(found[1], found[0]) < 1e-5
@@ -76,11 +78,13 @@ def test_every_decoder_and_its_dropout(make, images, sentences):
 
 @pytest.mark.parametrize("gradient", ["finite_difference", "none"])
 @pytest.mark.parametrize("fails", [False, True])
-def test_steps_ask_for_no_gradients_of_the_weights_and_leave_them_learnable(gradient, fails, sentences, monkeypatch):
+def test_steps_ask_for_no_gradients_of_the_weights_and_leave_them_learnable(
+    gradient: str, fails: bool, sentences: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = lstm(SemiAmortized(3, gradient=gradient))
     asked, log_prob = [], model.decoder.log_prob
 
-    def spied(*args):
+    def spied(*args: Any) -> Any:
         asked.append(any(p.requires_grad for p in model.decoder.parameters()))
         if fails:
             raise KeyboardInterrupt
@@ -97,7 +101,7 @@ def test_steps_ask_for_no_gradients_of_the_weights_and_leave_them_learnable(grad
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_parameters_that_were_computed(gradient, sentences):
+def test_parameters_that_were_computed(gradient: Any, sentences: torch.Tensor) -> None:
     """As hypernetworks and meta-learners have them: their flags cannot be set."""
     model = lstm(SemiAmortized(2, gradient=gradient)).double()
     torch.manual_seed(0)
@@ -108,7 +112,7 @@ def test_parameters_that_were_computed(gradient, sentences):
     torch.testing.assert_close(torch.func.functional_call(model, computed, (sentences,)), expected)
 
 
-def test_weights_that_the_user_froze_stay_frozen(sentences):
+def test_weights_that_the_user_froze_stay_frozen(sentences: torch.Tensor) -> None:
     model = lstm(SemiAmortized(3, gradient="finite_difference"))
     model.decoder.embedding.requires_grad_(False)
     model.loss(sentences)["loss"].backward()
@@ -117,14 +121,14 @@ def test_weights_that_the_user_froze_stay_frozen(sentences):
     assert model.decoder.output.hidden.weight.grad is not None
 
 
-def test_an_encoder_trained_on_its_own_elbo_is_at_rest_at_the_exact_posterior():
+def test_an_encoder_trained_on_its_own_elbo_is_at_rest_at_the_exact_posterior() -> None:
     torch.manual_seed(0)
     decoder = LinearGaussianDecoder()
     x = decoder.sample(torch.randn(6, 2, dtype=torch.double)).detach()
     with torch.no_grad():
         exact = decoder.posterior(x)
 
-    def gradients_at(shift):
+    def gradients_at(shift: Any) -> Any:
         encoder = Normals(nn.Parameter(exact.mean + shift), nn.Parameter(exact.logvar.clone()))
         return gradients(VAE(encoder, decoder, SemiAmortized(3, gradient="none")), x)
 
@@ -136,7 +140,7 @@ def test_an_encoder_trained_on_its_own_elbo_is_at_rest_at_the_exact_posterior():
 
 
 @pytest.mark.parametrize("encoder_loss", ["kl", "reversed_kl"])
-def test_an_encoder_trained_towards_the_refined_posterior(encoder_loss):
+def test_an_encoder_trained_towards_the_refined_posterior(encoder_loss: str) -> None:
     model, x = ppca(SemiAmortized(5, gradient="none", encoder_loss=encoder_loss))
     q = model.encoder(x)
     encoder = Normals(nn.Parameter(q.mean.detach()), nn.Parameter(q.logvar.detach()))
@@ -149,7 +153,7 @@ def test_an_encoder_trained_towards_the_refined_posterior(encoder_loss):
     torch.testing.assert_close(found["encoder.logvar"], wanted[1])
 
 
-def test_how_the_encoder_is_trained_changes_neither_the_loss_nor_the_decoder(images):
+def test_how_the_encoder_is_trained_changes_neither_the_loss_nor_the_decoder(images: torch.Tensor) -> None:
     elbo, kl = (mlp(SemiAmortized(3, gradient="none", encoder_loss=loss)) for loss in ("elbo", "kl"))
     found, wanted = gradients(elbo, images), gradients(kl, images)
     for name in found:
@@ -169,7 +173,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 
 
 @needs_gpu
-def test_on_a_gpu_an_lstm_takes_finite_differences_and_they_are_right(sentences):
+def test_on_a_gpu_an_lstm_takes_finite_differences_and_they_are_right(sentences: torch.Tensor) -> None:
     x, model = sentences.cuda(), lstm(SemiAmortized(5)).double().cuda()
     assert "finite_difference" in model.inference.check(model.decoder, model.device)
     found = gradients(model, x)
@@ -184,7 +188,7 @@ def test_on_a_gpu_an_lstm_takes_finite_differences_and_they_are_right(sentences)
 
 @needs_gpu
 @pytest.mark.parametrize("make", [mlp, pixelcnn])
-def test_on_a_gpu_exact_gradients_are_those_of_the_cpu(make, images):
+def test_on_a_gpu_exact_gradients_are_those_of_the_cpu(make: Any, images: torch.Tensor) -> None:
     inference = SemiAmortized(5, gradient="exact")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("torch.randn_like", lambda like: torch.randn(like.shape).to(like))
@@ -194,7 +198,7 @@ def test_on_a_gpu_exact_gradients_are_those_of_the_cpu(make, images):
 
 
 @needs_gpu
-def test_on_a_gpu_no_step_waits_for_the_device(images):
+def test_on_a_gpu_no_step_waits_for_the_device(images: torch.Tensor) -> None:
     x, model = images.cuda(), mlp(SemiAmortized(3)).cuda()
     gradients(model, x)
     model.zero_grad()

@@ -1,4 +1,6 @@
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -29,7 +31,7 @@ from tests.linear_gaussian import LinearGaussianDecoder, LinearGaussianEncoder
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
 @pytest.mark.parametrize("beta", [1.0, 0.4])
-def test_refinement_converges_to_the_exact_posterior(gradient, beta):
+def test_refinement_converges_to_the_exact_posterior(gradient: Any, beta: float) -> None:
     model, x = ppca(SemiAmortized(num_steps=int(120 / beta), gradient=gradient))
     found, decoder = model.infer(x, beta), model.decoder
     information = decoder.weight.square().sum(0) / decoder.noise**2
@@ -42,14 +44,14 @@ def test_refinement_converges_to_the_exact_posterior(gradient, beta):
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_the_published_rule_converges_too(gradient):
+def test_the_published_rule_converges_too(gradient: Any) -> None:
     model, x = ppca(SemiAmortized(num_steps=400, learning_rate=0.3, gradient=gradient, rule="published"))
     found, exact = model.infer(x), model.decoder.posterior(x)
     before = divergence(model.encoder(x), exact).mean()
     assert divergence(found, exact).mean() < 0.05 * before  # its noise does not vanish at the exact posterior
 
 
-def test_an_example_of_the_published_rule_depends_on_its_batch(images):
+def test_an_example_of_the_published_rule_depends_on_its_batch(images: torch.Tensor) -> None:
     model = mlp(SemiAmortized(4, rule="published"))
     noise = torch.randn(5, 1, 3)
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -58,9 +60,9 @@ def test_an_example_of_the_published_rule_depends_on_its_batch(images):
     assert not torch.allclose(alone.mean, together.mean[:1])
 
 
-def test_steps_of_validation_use_the_annealed_weight_if_asked_to(workspace):
+def test_steps_of_validation_use_the_annealed_weight_if_asked_to(workspace: Path) -> None:
     class Spy(SemiAmortized):
-        def forward(self, encoder, decoder, x, beta=1.0):
+        def forward(self, encoder: Any, decoder: LSTMDecoder, x: torch.Tensor, beta: float = 1.0) -> Any:
             seen.append((self.anneal_validation, encoder.training, beta))
             return super().forward(encoder, decoder, x, beta)
 
@@ -89,7 +91,7 @@ def test_steps_of_validation_use_the_annealed_weight_if_asked_to(workspace):
         assert seen[-1][2] == 1.0
 
 
-def test_twenty_steps_close_almost_all_of_the_gap():
+def test_twenty_steps_close_almost_all_of_the_gap() -> None:
     for inference in (SemiAmortized(), SVI()):
         model, x = ppca(inference, n=500)
         exact = model.decoder.posterior(x)
@@ -98,7 +100,7 @@ def test_twenty_steps_close_almost_all_of_the_gap():
         assert after < 0.02 * divergence(LinearGaussianEncoder(model.decoder, 0.5, 0.7)(x), exact).mean()
 
 
-def test_svi_converges_to_the_exact_posterior_without_an_encoder():
+def test_svi_converges_to_the_exact_posterior_without_an_encoder() -> None:
     model, x = ppca(SVI(num_steps=150))
     assert model.encoder is None
     found, exact = model.infer(x), model.decoder.posterior(x)
@@ -107,7 +109,7 @@ def test_svi_converges_to_the_exact_posterior_without_an_encoder():
 
 
 @torch.no_grad()
-def test_the_amortization_gap_is_the_divergence_that_the_steps_close():
+def test_the_amortization_gap_is_the_divergence_that_the_steps_close() -> None:
     model, x = ppca(SemiAmortized(num_steps=100), n=4000)
     initial, exact = model.encoder(x), model.decoder.posterior(x)
     inferred = model._inferred(x)
@@ -123,7 +125,7 @@ def test_the_amortization_gap_is_the_divergence_that_the_steps_close():
     assert results["diverged"] == 0
 
 
-def test_divergence():
+def test_divergence() -> None:
     torch.manual_seed(0)
     q, p = (DiagonalGaussian(torch.randn(5, 3), torch.randn(5, 3)) for _ in range(2))
     expected = kl_divergence(Normal(q.mean, (q.logvar / 2).exp()), Normal(p.mean, (p.logvar / 2).exp())).sum(-1)
@@ -136,13 +138,13 @@ def test_divergence():
 class Cliff(LinearGaussianDecoder):
     """No number at all where z goes beyond a cliff, for the first two examples."""
 
-    def log_prob(self, x, z):
+    def log_prob(self, x: torch.Tensor, z: torch.Tensor | None) -> Any:
         over = (z[:, 0] > 0) & (torch.arange(len(z)) < 2)
         return torch.where(over, torch.nan, super().log_prob(x, z))
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_diverged_examples_fall_back_to_their_best_step_and_are_counted(gradient):
+def test_diverged_examples_fall_back_to_their_best_step_and_are_counted(gradient: Any) -> None:
     decoder, cliff = LinearGaussianDecoder(), Cliff()
     x = (decoder.bias + 4 * decoder.weight[:, 0]).detach().expand(5, -1)  # the way to its posterior leads over the edge
     start = Normals(torch.full((5, 2), -3.0, dtype=torch.double), torch.full((5, 2), -1.0, dtype=torch.double))
@@ -166,7 +168,7 @@ def test_diverged_examples_fall_back_to_their_best_step_and_are_counted(gradient
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_steps_that_are_far_too_long_leave_finite_gradients(gradient, images):
+def test_steps_that_are_far_too_long_leave_finite_gradients(gradient: Any, images: torch.Tensor) -> None:
     model = mlp(SemiAmortized(10, learning_rate=1e4, max_grad_norm=1e4, gradient=gradient))
     assert all(gradient.isfinite().all() for gradient in gradients(model, images).values())
     assert model.loss(images)["diverged"] > 0
@@ -174,7 +176,7 @@ def test_steps_that_are_far_too_long_leave_finite_gradients(gradient, images):
 
 @pytest.mark.parametrize(("mean", "logvar"), [(25.0, 0.0), (0.0, -21.0), (-30.0, -150.0)])
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_a_start_far_out_is_taken_as_it_is(gradient, mean, logvar):
+def test_a_start_far_out_is_taken_as_it_is(gradient: Any, mean: float, logvar: float) -> None:
     decoder = LinearGaussianDecoder()
     x = decoder.bias.detach().expand(3, -1)
     start = Normals(*(nn.Parameter(torch.full((3, 2), v, dtype=torch.double)) for v in (mean, logvar)))
@@ -184,7 +186,7 @@ def test_a_start_far_out_is_taken_as_it_is(gradient, mean, logvar):
     assert all(gradient.isfinite().all() for gradient in gradients(model, x).values())
 
 
-def test_a_broken_encoder_is_not_covered_up(images):
+def test_a_broken_encoder_is_not_covered_up(images: torch.Tensor) -> None:
     model = mlp(SemiAmortized(3))
     with torch.no_grad():
         next(model.encoder.parameters()).fill_(torch.nan)
@@ -195,11 +197,11 @@ def test_a_broken_encoder_is_not_covered_up(images):
 
 
 class NoSecondDerivative(MLPDecoder):
-    def twice_differentiable(self, device):
+    def twice_differentiable(self, device: Any) -> bool:
         return False
 
 
-def test_the_automatic_gradient_is_what_works_and_is_said(monkeypatch):
+def test_the_automatic_gradient_is_what_works_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     said = list[str]()
     monkeypatch.setattr("skipvae.models.vae.rank_zero_info", said.append)
     mlp(SemiAmortized()).on_fit_start()
@@ -221,7 +223,7 @@ def test_the_automatic_gradient_is_what_works_and_is_said(monkeypatch):
         VAE(MLPEncoder(3, (1, 4, 4), hidden_dim=8), once, exact).on_fit_start()
 
 
-def test_cudnn_has_no_second_derivative_of_an_lstm():
+def test_cudnn_has_no_second_derivative_of_an_lstm() -> None:
     decoder = lstm(Amortized()).decoder
     assert decoder.twice_differentiable(torch.device("cpu"))
     assert not decoder.twice_differentiable(torch.device("cuda"))
@@ -241,12 +243,12 @@ def test_cudnn_has_no_second_derivative_of_an_lstm():
         ({"rule": "adam"}, "rule is 'adam': choose from natural, published"),
     ],
 )
-def test_bad_settings(settings, message):
+def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SemiAmortized(**settings)
 
 
-def test_an_encoder_is_there_where_it_is_needed_and_only_there(images):
+def test_an_encoder_is_there_where_it_is_needed_and_only_there(images: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"SemiAmortized needs an encoder; without one, take skipvae\.inference\.SVI"):
         VAE(None, MLPDecoder(3, (1, 4, 4), hidden_dim=8), SemiAmortized())
     model = mlp(SVI(num_steps=3))

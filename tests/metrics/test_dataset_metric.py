@@ -2,6 +2,8 @@
 
 import sys
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ SPREADS = {
 }
 
 
-def posteriors():
+def posteriors() -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
     mean, logvar, epsilon = torch.randn(3, N, K, generator=generator)
     return mean * torch.tensor([0.0, 0.05, 1.0, 2.0]), logvar, mean + (0.5 * logvar).exp() * epsilon
@@ -28,7 +30,7 @@ def posteriors():
 KINDS = (ActiveUnits, MutualInformation, AggregatedPosteriorKL, DatasetMean, KLPerDimension)
 
 
-def update_all(batches, metrics=None):
+def update_all(batches: Any, metrics: Any = None) -> Any:
     metrics = metrics or {kind.__name__: kind() for kind in KINDS}
     for mean, logvar, z in batches:
         metrics["ActiveUnits"].update(mean)
@@ -39,7 +41,7 @@ def update_all(batches, metrics=None):
     return metrics
 
 
-def results(metrics):
+def results(metrics: Any) -> Any:
     return {name: metric.compute() for name, metric in metrics.items()} | {
         "variances": metrics["ActiveUnits"].variances(),
         "standard_error": metrics["DatasetMean"].standard_error(),
@@ -47,12 +49,12 @@ def results(metrics):
     }
 
 
-def split(sizes, start):
+def split(sizes: Any, start: Any) -> Any:
     tensors = [t[start : start + sum(sizes)] for t in posteriors()]
     return list(zip(*(t.split(sizes) for t in tensors), strict=True)) if sizes else []
 
 
-def process(rank, folder):
+def process(rank: Any, folder: Path) -> None:
     store, timeout = f"file://{folder}/store", timedelta(seconds=60)
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timeout)
     merged = {}
@@ -72,9 +74,9 @@ def process(rank, folder):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_two_processes_give_what_one_gives(tmp_path):
+def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     method = "fork" if sys.platform == "linux" else "spawn"  # a spawned process imports everything anew
-    mp.start_processes(process, args=(tmp_path,), nprocs=2, start_method=method)
+    mp.start_processes(process, args=(tmp_path,), nprocs=2, start_method=method)  # type: ignore[attr-defined]
     one = results(update_all(split([N], 0)))
     for rank in range(2):
         both = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
@@ -83,7 +85,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_nothing_waits_before_compute():
+def test_on_a_gpu_nothing_waits_before_compute() -> None:
     batches = [tuple(t.cuda() for t in batch) for batch in split([20, 30], 0)]
     metrics = {kind.__name__: kind().cuda() for kind in KINDS}
     torch.cuda.set_sync_debug_mode("error")

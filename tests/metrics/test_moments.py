@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,14 +12,14 @@ SIZES = st.lists(st.integers(0, 7), min_size=1, max_size=8).filter(sum)
 SEEDS = st.integers(0, 2**31)
 
 
-def data(num_examples, *shape, seed=0, offset=0.0, scale=1.0):
+def data(num_examples: int, *shape: Any, seed: int = 0, offset: float = 0.0, scale: float = 1.0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return offset + scale * torch.randn(num_examples, *shape, generator=generator, dtype=torch.double)
 
 
 @settings(deadline=None)
 @given(sizes=SIZES, seed=SEEDS, shape=st.sampled_from([(), (1,), (3,)]))
-def test_uneven_batches_give_what_numpy_gives_on_all(sizes, seed, shape):
+def test_uneven_batches_give_what_numpy_gives_on_all(sizes: Any, seed: Any, shape: Any) -> None:
     x = data(sum(sizes), *shape, seed=seed)
     metric = DatasetMean()
     for batch in x.split(sizes):
@@ -34,7 +36,7 @@ def test_uneven_batches_give_what_numpy_gives_on_all(sizes, seed, shape):
 
 @settings(deadline=None)
 @given(sizes=SIZES, seed=SEEDS, how=st.sampled_from(["forward", "merge_state"]))
-def test_forward_and_merge_state_are_exact_and_keep_one_row(sizes, seed, how):
+def test_forward_and_merge_state_are_exact_and_keep_one_row(sizes: Any, seed: Any, how: Any) -> None:
     x = data(sum(sizes), 2, seed=seed)
     metric = DatasetMean()
     for batch in x.split(sizes):
@@ -49,7 +51,7 @@ def test_forward_and_merge_state_are_exact_and_keep_one_row(sizes, seed, how):
     torch.testing.assert_close(metric.moments(), moments(x))
 
 
-def test_float32_sums_do_not_lose_small_values():
+def test_float32_sums_do_not_lose_small_values() -> None:
     metric = DatasetMean()
     for _ in range(100):
         metric.update(torch.full((1000,), 0.1))
@@ -58,7 +60,7 @@ def test_float32_sums_do_not_lose_small_values():
     assert float(metric.compute()) == pytest.approx(expected, rel=1e-14)
 
 
-def test_variance_survives_far_from_zero():
+def test_variance_survives_far_from_zero() -> None:
     x = data(5000, 2, offset=1e6, scale=1e-4)
     metric = DatasetMean()
     for batch in x.split(37):
@@ -66,14 +68,14 @@ def test_variance_survives_far_from_zero():
     np.testing.assert_allclose(metric.moments().variance, (x - 1e6).numpy().var(0), rtol=1e-6)
 
 
-def test_one_example_has_a_mean_and_no_standard_error():
+def test_one_example_has_a_mean_and_no_standard_error() -> None:
     metric = DatasetMean()
     metric.update(torch.tensor([3.0]))
     assert metric.compute() == 3.0
     assert metric.standard_error().isnan()
 
 
-def test_reset_forgets():
+def test_reset_forgets() -> None:
     metric = DatasetMean()
     metric.update(torch.tensor([100.0, 200.0]))
     assert metric.compute() == 150.0
@@ -83,13 +85,13 @@ def test_reset_forgets():
     assert metric.standard_error() == 0.5
 
 
-def test_precision_survives_a_model_in_bfloat16():
+def test_precision_survives_a_model_in_bfloat16() -> None:
     metric = torch.nn.ModuleList([DatasetMean()]).to(torch.bfloat16)[0]
     metric.update(torch.tensor([1.0, 1.001], dtype=torch.double))
     assert metric.compute() == 1.0005
 
 
-def test_update_is_cut_off_from_the_graph():
+def test_update_is_cut_off_from_the_graph() -> None:
     x = torch.ones(2, requires_grad=True)
     metric = DatasetMean()
     metric.update(x)
@@ -98,7 +100,7 @@ def test_update_is_cut_off_from_the_graph():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_a_value_that_is_not_finite_is_named_once_asked(bad):
+def test_a_value_that_is_not_finite_is_named_once_asked(bad: Any) -> None:
     metric = DatasetMean()
     metric.update(torch.tensor([1.0, bad]))
     metric.update(torch.tensor([1.0, 2.0]))
@@ -107,7 +109,7 @@ def test_a_value_that_is_not_finite_is_named_once_asked(bad):
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_no_examples_are_an_error():
+def test_no_examples_are_an_error() -> None:
     metric = DatasetMean()
     with pytest.raises(ValueError, match="no examples: call update"):
         metric.compute()
@@ -116,7 +118,7 @@ def test_no_examples_are_an_error():
         metric.compute()
 
 
-def test_shapes_are_checked():
+def test_shapes_are_checked() -> None:
     with pytest.raises(ValueError, match="one value per example"):
         DatasetMean().update(torch.tensor(1.0))
     with pytest.raises(ValueError, match=r"\(B, K\), got \(3,\)"):

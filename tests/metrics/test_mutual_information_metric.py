@@ -10,7 +10,7 @@ from skipvae.metrics.mutual_information import _hashes
 from tests.metrics.test_mutual_information import any_posteriors
 
 
-def test_metric_agrees_with_the_function_on_uneven_batches():
+def test_metric_agrees_with_the_function_on_uneven_batches() -> None:
     posteriors = any_posteriors(100, 3, seed=3)
     metric = MutualInformation()
     for batch in zip(*(t.split([1, 60, 0, 39]) for t in posteriors), strict=True):
@@ -20,7 +20,7 @@ def test_metric_agrees_with_the_function_on_uneven_batches():
     torch.testing.assert_close(metric.estimate(), expected, atol=1e-10, rtol=0)
 
 
-def test_a_large_split_is_measured_by_a_subset_that_no_order_changes():
+def test_a_large_split_is_measured_by_a_subset_that_no_order_changes() -> None:
     posteriors = any_posteriors(1000, 3, seed=9)
     posteriors = (posteriors[0].float(), posteriors[1].float(), posteriors[2].float())  # as a model gives them
     estimates = []
@@ -43,7 +43,7 @@ def test_a_large_split_is_measured_by_a_subset_that_no_order_changes():
         MutualInformation(max_examples=1)
 
 
-def test_hashes_spread_float32_values_over_all_bits():
+def test_hashes_spread_float32_values_over_all_bits() -> None:
     hashes = _hashes(torch.randn(4096, 3).double()).unique()
     assert len(hashes) == 4096
     share = (hashes < 0).double().mean()
@@ -52,7 +52,7 @@ def test_hashes_spread_float32_values_over_all_bits():
         assert abs(((hashes >> bit) & 1).double().mean() - 0.5) < 4 * 0.5 / 64
 
 
-def test_forward_measures_the_batch_and_adds_it():
+def test_forward_measures_the_batch_and_adds_it() -> None:
     posteriors = any_posteriors(100, 3, seed=4)
     metric, other = MutualInformation(), MutualInformation()
     for batch in zip(*(t[:70].split(40) for t in posteriors), strict=True):
@@ -62,14 +62,14 @@ def test_forward_measures_the_batch_and_adds_it():
     torch.testing.assert_close(metric.compute(), mutual_information(*posteriors).mi)
 
 
-def test_no_graph_is_kept():
+def test_no_graph_is_kept() -> None:
     posteriors = [t.requires_grad_() for t in any_posteriors(10, 2, seed=8)]
     metric = MutualInformation()
     assert not metric(*posteriors).requires_grad
     assert not metric.rows[0].requires_grad
 
 
-def test_aggregated_kl_is_the_estimates_part():
+def test_aggregated_kl_is_the_estimates_part() -> None:
     posteriors = any_posteriors(100, 3, seed=5)
     metric = AggregatedPosteriorKL()
     metric.update(*posteriors)
@@ -77,7 +77,7 @@ def test_aggregated_kl_is_the_estimates_part():
     assert metric.compute() == pytest.approx(float(mutual_information(*posteriors).aggregated_kl))  # another order
 
 
-def test_the_work_is_done_once_until_the_next_update(monkeypatch):
+def test_the_work_is_done_once_until_the_next_update(monkeypatch: pytest.MonkeyPatch) -> None:
     calls, summarise = [], MutualInformation._summarise
     monkeypatch.setattr(MutualInformation, "_summarise", lambda self: calls.append(1) or summarise(self))
     metric = MutualInformation()
@@ -89,7 +89,7 @@ def test_the_work_is_done_once_until_the_next_update(monkeypatch):
     assert len(calls) == 2
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_named() -> None:
     a, b = torch.zeros(3, 2), torch.zeros(3, 1)
     with pytest.raises(ValueError, match=r"one shape \(B, K\), got \(3, 2\), \(3, 2\), \(3, 1\)"):
         MutualInformation().update(a, a, b)

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +15,13 @@ from tests.models.scripted import NUM_BATCHES, SETTINGS, Kept, Scripted, batches
 # -- optimisers -------------------------------------------------------------------------------------------------------
 
 
-def test_the_optimiser_is_the_one_that_was_asked_for():
+def test_the_optimiser_is_the_one_that_was_asked_for() -> None:
     assert isinstance(Scripted().configure_optimizers(), torch.optim.Adam)
     model = Scripted(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.3))
     assert model.configure_optimizers().defaults["lr"] == 0.3
 
 
-def test_the_scheduler_steps_once_per_epoch(tmp_path):
+def test_the_scheduler_steps_once_per_epoch(tmp_path: Path) -> None:
     model = Scripted(
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
         lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.1),
@@ -29,7 +30,7 @@ def test_the_scheduler_steps_once_per_epoch(tmp_path):
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.001)
 
 
-def test_a_scheduler_that_watches_a_metric_watches_the_elbo(tmp_path):
+def test_a_scheduler_that_watches_a_metric_watches_the_elbo(tmp_path: Path) -> None:
     model = Scripted(
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0),  # so that nothing ever improves
         lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=0),
@@ -38,13 +39,13 @@ def test_a_scheduler_that_watches_a_metric_watches_the_elbo(tmp_path):
     assert trainer.lr_scheduler_configs[0].monitor == "val/elbo"
 
 
-def test_a_plateau_scheduler_must_know_that_more_is_better(tmp_path):
+def test_a_plateau_scheduler_must_know_that_more_is_better(tmp_path: Path) -> None:
     model = Scripted(lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
     with pytest.raises(ValueError, match="mode: max"):
         fit(model, tmp_path)
 
 
-def test_a_plateau_scheduler_needs_no_validation_in_every_epoch(tmp_path):
+def test_a_plateau_scheduler_needs_no_validation_in_every_epoch(tmp_path: Path) -> None:
     model = Scripted(lr_scheduler=lambda optimizer: HalveOnPlateau(optimizer, min_epochs=1, min_lr=0.0))
     trainer = fit(model, tmp_path, max_epochs=4, check_val_every_n_epoch=2, callbacks=[])
     assert trainer.lr_scheduler_configs[0].scheduler.last_epoch == 2
@@ -54,7 +55,7 @@ def test_a_plateau_scheduler_needs_no_validation_in_every_epoch(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
-def test_weights_in_half_precision_are_refused_and_the_way_out_named(precision, tmp_path):
+def test_weights_in_half_precision_are_refused_and_the_way_out_named(precision: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"use {precision[:-5]}-mixed"):
         fit(Scripted(), tmp_path, precision=precision)
 
@@ -62,7 +63,7 @@ def test_weights_in_half_precision_are_refused_and_the_way_out_named(precision, 
 # -- modes ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_was_loaded_trains_with_its_dropout_again(tmp_path):
+def test_a_model_that_was_loaded_trains_with_its_dropout_again(tmp_path: Path) -> None:
     class Watches(pl.Callback):
         def on_train_batch_start(self, trainer: Any, pl_module: Any, *_: Any) -> None:
             modes.append((pl_module.encoder.training, pl_module.decoder.training))
@@ -90,7 +91,7 @@ class Listens(Scripted):
         return terms
 
 
-def test_each_part_of_a_step_has_noise_of_its_own_and_counts_in_the_mean(tmp_path):
+def test_each_part_of_a_step_has_noise_of_its_own_and_counts_in_the_mean(tmp_path: Path) -> None:
     pl.seed_everything(1)
     logger, model = Kept(), Listens(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
     fit(model, tmp_path, logger=logger, accumulate_grad_batches=2)
@@ -99,14 +100,14 @@ def test_each_part_of_a_step_has_noise_of_its_own_and_counts_in_the_mean(tmp_pat
     assert list(logger.series("train/loss").values()) == pytest.approx(means)
 
 
-def test_nothing_is_saved_in_the_midst_of_a_step(tmp_path, monkeypatch):
+def test_nothing_is_saved_in_the_midst_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = []
     monkeypatch.setattr(BestAndLast, "_save_last", lambda self, trainer: saved.append(trainer.global_step))
     fit(Scripted(), tmp_path, callbacks=[BestAndLast(every_n_train_steps=1)], accumulate_grad_batches=2)
     assert saved == [1, 2, 3]
 
 
-def test_a_loader_that_shuffles_has_another_order_in_each_epoch(tmp_path):
+def test_a_loader_that_shuffles_has_another_order_in_each_epoch(tmp_path: Path) -> None:
     pl.seed_everything(1)
     model = Listens()
     x = torch.arange(24.0).view(24, 1, 1, 1).expand(24, 1, 2, 2) / 24
@@ -122,14 +123,14 @@ def test_a_loader_that_shuffles_has_another_order_in_each_epoch(tmp_path):
 # -- logs -------------------------------------------------------------------------------------------------------------
 
 
-def test_each_step_of_an_interval_counts_in_what_is_logged(tmp_path):
+def test_each_step_of_an_interval_counts_in_what_is_logged(tmp_path: Path) -> None:
     model, logger = Scripted({step: 10.0**step for step in range(2 * NUM_BATCHES)}), Kept()
     fit(model, tmp_path, logger=logger, log_every_n_steps=4, max_epochs=2)
     means = {last: sum(10.0**step for step in range(last - 3, last + 1)) / 4 for last in (3, 7, 11)}
     assert logger.series("train/kl") == pytest.approx(means)
 
 
-def test_what_is_logged(tmp_path):
+def test_what_is_logged(tmp_path: Path) -> None:
     logger = Kept()
     model = Scripted()
     model.beta = 0.25
@@ -145,7 +146,7 @@ def test_what_is_logged(tmp_path):
     assert loss == pytest.approx({step: 0.25 * kl[step] - reconstruction[step] for step in loss})
 
 
-def test_a_resumed_run_logs_what_the_straight_one_does(tmp_path):
+def test_a_resumed_run_logs_what_the_straight_one_does(tmp_path: Path) -> None:
     straight, first, second = Kept(), Kept(), Kept()
     pl.seed_everything(1)
     fit(Scripted(), tmp_path / "straight", logger=straight, log_every_n_steps=4, max_epochs=2)
@@ -158,7 +159,7 @@ def test_a_resumed_run_logs_what_the_straight_one_does(tmp_path):
         assert straight.series(name) == first.series(name) | second.series(name)
 
 
-def test_a_model_can_be_fitted_again(tmp_path):
+def test_a_model_can_be_fitted_again(tmp_path: Path) -> None:
     model, logger = Scripted({0: 1e30}), Kept()
     fit(model, tmp_path, log_every_n_steps=100)
     fit(model, tmp_path, logger=logger, max_epochs=1, log_every_n_steps=6)
@@ -167,7 +168,7 @@ def test_a_model_can_be_fitted_again(tmp_path):
     assert [metrics["train/kl"] > 1e20 for _, metrics in logger.metrics if "train/kl" in metrics] == [True, False]
 
 
-def test_results_of_an_interrupted_evaluation_do_not_leak(tmp_path):
+def test_results_of_an_interrupted_evaluation_do_not_leak(tmp_path: Path) -> None:
     model = Scripted()
     model.validation_step((torch.zeros(3, 1, 2, 2), torch.zeros(3)), 0)
     fit(model, tmp_path)
@@ -181,7 +182,7 @@ def weights(model: torch.nn.Module) -> torch.Tensor:
     return torch.nn.utils.parameters_to_vector(model.parameters())
 
 
-def test_the_noise_of_a_run_is_a_function_of_its_seed(tmp_path):
+def test_the_noise_of_a_run_is_a_function_of_its_seed(tmp_path: Path) -> None:
     def trained(seed: int, waste: int = 0) -> torch.Tensor:
         pl.seed_everything(3)
         model = Scripted()
@@ -194,7 +195,7 @@ def test_the_noise_of_a_run_is_a_function_of_its_seed(tmp_path):
     assert not torch.equal(trained(1), trained(2))
 
 
-def test_every_step_has_noise_of_its_own(tmp_path):
+def test_every_step_has_noise_of_its_own(tmp_path: Path) -> None:
     pl.seed_everything(1)
     logger, model = Kept(), Scripted(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
     x = torch.ones(4 * NUM_BATCHES, 1, 2, 2)
@@ -204,7 +205,7 @@ def test_every_step_has_noise_of_its_own(tmp_path):
     assert len(set(logger.series("train/kl").values())) == 1
 
 
-def test_every_part_of_every_step_has_noise_of_its_own_however_many_there_are(tmp_path):
+def test_every_part_of_every_step_has_noise_of_its_own_however_many_there_are(tmp_path: Path) -> None:
     class Listens(Scripted):
         def loss(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
             heard.append(float(torch.rand(())))
@@ -216,7 +217,7 @@ def test_every_part_of_every_step_has_noise_of_its_own_however_many_there_are(tm
     assert len(set(heard)) == len(heard) == 3 * NUM_BATCHES
 
 
-def test_evaluation_noise_belongs_to_the_batch(tmp_path):
+def test_evaluation_noise_belongs_to_the_batch(tmp_path: Path) -> None:
     pl.seed_everything(1)
     model = Scripted()
     trainer = fit(model, tmp_path)
@@ -231,7 +232,7 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 @gpu
-def test_on_a_gpu_a_run_that_was_stopped_between_two_writes_of_the_loggers_goes_on(tmp_path):
+def test_on_a_gpu_a_run_that_was_stopped_between_two_writes_of_the_loggers_goes_on(tmp_path: Path) -> None:
     straight, first, second = Kept(), Kept(), Kept()
     settings: dict[str, Any] = {"accelerator": "gpu", "devices": 1, "log_every_n_steps": 4}
     pl.seed_everything(1)
@@ -245,6 +246,6 @@ def test_on_a_gpu_a_run_that_was_stopped_between_two_writes_of_the_loggers_goes_
 
 
 @gpu
-def test_on_a_gpu_the_step_of_a_bad_loss_is_named_later(tmp_path):
+def test_on_a_gpu_the_step_of_a_bad_loss_is_named_later(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="the kl became nan at step 3:"):
         fit(Scripted({3: math.nan}), tmp_path, accelerator="gpu", devices=1, max_epochs=3, log_every_n_steps=50)

@@ -1,5 +1,7 @@
 """The numbers of a `VAE` where they have closed forms: probabilistic PCA."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
@@ -21,7 +23,7 @@ def x() -> torch.Tensor:
         return LinearGaussianDecoder().sample(torch.randn(30, 2, dtype=torch.double))
 
 
-def test_infer_is_the_posterior_of_the_encoder(x):
+def test_infer_is_the_posterior_of_the_encoder(x: torch.Tensor) -> None:
     model = linear_gaussian(shift=0.3)
     exact, found = model.decoder.posterior(x), model.infer(x)
     torch.testing.assert_close(found.mean, exact.mean + 0.3)
@@ -29,7 +31,7 @@ def test_infer_is_the_posterior_of_the_encoder(x):
 
 
 @torch.no_grad()
-def test_elbo_is_the_likelihood_less_the_divergence_to_the_exact_posterior(x):
+def test_elbo_is_the_likelihood_less_the_divergence_to_the_exact_posterior(x: torch.Tensor) -> None:
     model, n = linear_gaussian(shift=0.2, widen=0.5), 4000
     q, exact = model.infer(x[:1]), model.decoder.posterior(x[:1])
     terms = model.elbo(x[:1].expand(n, -1))
@@ -41,13 +43,13 @@ def test_elbo_is_the_likelihood_less_the_divergence_to_the_exact_posterior(x):
     torch.testing.assert_close(terms.kl[:1], kl_divergence(Normal(q.mean, (q.logvar / 2).exp()), prior).sum(-1))
 
 
-def test_log_likelihood_is_exact_with_the_exact_posterior(x):
+def test_log_likelihood_is_exact_with_the_exact_posterior(x: torch.Tensor) -> None:
     model = linear_gaussian()
     torch.testing.assert_close(model.log_likelihood(x, num_samples=1), model.decoder.log_likelihood(x).detach())
 
 
 @torch.no_grad()
-def test_log_likelihood_rises_to_the_truth(x):
+def test_log_likelihood_rises_to_the_truth(x: torch.Tensor) -> None:
     model = linear_gaussian(shift=0.2, widen=0.5)
     truth = model.decoder.log_likelihood(x)
     few, many = (
@@ -58,7 +60,7 @@ def test_log_likelihood_rises_to_the_truth(x):
 
 
 @torch.no_grad()
-def test_samples_have_the_moments_of_the_model():
+def test_samples_have_the_moments_of_the_model() -> None:
     model, n = linear_gaussian(), 20_000
     torch.manual_seed(0)
     draws = model.double().sample(n)
@@ -78,7 +80,7 @@ class Alike(LinearGaussianEncoder):
 
     mean, logvar = 0.0, 0.0
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Any:
         exact = super().forward(x).mean
         return DiagonalGaussian(torch.full_like(exact, self.mean), torch.full_like(exact, self.logvar))
 
@@ -90,7 +92,7 @@ class Narrow(Alike):
 
 
 @torch.no_grad()
-def sides(encoder_kind, listens: bool, sizes=(100,) * 30) -> dict:
+def sides(encoder_kind: Any, listens: bool, sizes: Any = (100,) * 30) -> dict:
     """What is measured of data of probabilistic PCA by a decoder that is right, or has no weights for z."""
     decoder = LinearGaussianDecoder()
     truth = LinearGaussianDecoder()
@@ -114,7 +116,7 @@ def sides(encoder_kind, listens: bool, sizes=(100,) * 30) -> dict:
         (Narrow, False, "the KL carries no information"),
     ],
 )
-def test_each_side_is_measured(encoder_kind, listens, words):
+def test_each_side_is_measured(encoder_kind: Any, listens: bool, words: str) -> None:
     found, decoder = sides(encoder_kind, listens), LinearGaussianDecoder()
     assert words in verdict(found, skip=False)
     # of its own z, x is |noise|^2 / 2 s^2 away; of one drawn without it, also |W (z - z')|^2 / 2 s^2
@@ -131,13 +133,13 @@ def test_each_side_is_measured(encoder_kind, listens, words):
     assert found["mi"] >= 0
 
 
-def test_batches_of_one_have_none_to_exchange_with():
+def test_batches_of_one_have_none_to_exchange_with() -> None:
     assert "decoder_dependence" not in sides(LinearGaussianEncoder, True, [1, 1, 1])
     assert "decoder_dependence" in sides(LinearGaussianEncoder, True, [1, 2, 1])
 
 
 @torch.no_grad()
-def test_a_test_measures_the_importance_weighted_likelihood(x):
+def test_a_test_measures_the_importance_weighted_likelihood(x: torch.Tensor) -> None:
     model = linear_gaussian()  # with the exact posterior one sample gives the exact likelihood
     model.num_importance_samples = 1
     for batch in x.split(8):

@@ -27,13 +27,13 @@ def trained(compile: bool) -> VAE:
 
 
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="compiling needs a C++ compiler")
-def test_a_compiled_model_learns_the_same_and_keeps_the_names_of_its_weights():
+def test_a_compiled_model_learns_the_same_and_keeps_the_names_of_its_weights() -> None:
     eager, compiled = trained(False).state_dict(), trained(True).state_dict()
     assert eager.keys() == compiled.keys()
     for name, weight in eager.items():
         torch.testing.assert_close(compiled[name], weight, atol=1e-4, rtol=1e-4)
 
 
-def test_inference_that_differentiates_twice_is_not_compiled():
+def test_inference_that_differentiates_twice_is_not_compiled() -> None:
     with pytest.raises(ValueError, match="amortized inference only"):
         VAE(None, MLPDecoder(2), SVI(num_steps=2), compile=True)

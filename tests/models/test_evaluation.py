@@ -17,7 +17,9 @@ RUN = Path("lightning_logs/tiny/version_0")
 
 
 @pytest.mark.filterwarnings("ignore:unknown words")
-def test_numbers_for_text_do_not_depend_on_its_tokens_and_are_those_of_the_split(workspace, capsys):
+def test_numbers_for_text_do_not_depend_on_its_tokens_and_are_those_of_the_split(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = [f"the cat {n} sat {'on a mat ' * (n % 3)}" for n in range(60)]
     Path("mine.txt").write_text("\n".join(text))
     cli = plain(["fit", *TEXT, "--trainer.max_epochs=1", "--data.too_long=truncate"])

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from skipvae.encoders import LSTMEncoder, MLPEncoder
 from skipvae.inference import SVI, SemiAmortized
 
 
-def mlp(skip: bool = False, image_shape: tuple[int, int, int] = (1, 4, 4), **options) -> VAE:
+def mlp(skip: bool = False, image_shape: tuple[int, int, int] = (1, 4, 4), **options: Any) -> VAE:
     torch.manual_seed(0)
     return VAE(
         MLPEncoder(3, image_shape, hidden_dim=16, num_layers=1),
@@ -25,7 +27,7 @@ def images() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("image_shape", [(1, 28, 28), (3, 5, 7)])
-def test_shapes(image_shape):
+def test_shapes(image_shape: Any) -> None:
     model, batch = mlp(image_shape=image_shape), torch.zeros(6, *image_shape)
     assert model.elbo(batch).elbo.shape == (6,)
     assert model.log_likelihood(batch, num_samples=2).shape == (6,)
@@ -35,17 +37,17 @@ def test_shapes(image_shape):
     assert model.latent_dim == 3
 
 
-def test_samples_are_images_of_black_and_white(images):
+def test_samples_are_images_of_black_and_white(images: torch.Tensor) -> None:
     assert set(mlp().sample(50).unique().tolist()) == {0.0, 1.0}
 
 
-def test_reconstructions_are_decoded_posterior_means(images):
+def test_reconstructions_are_decoded_posterior_means(images: torch.Tensor) -> None:
     model = mlp()
     torch.testing.assert_close(model.reconstruct(images), model.decoder.preview(model.infer(images).mean))
     assert not model.reconstruct(images).requires_grad
 
 
-def test_interpolation_ends_at_the_reconstructions_and_passes_the_midpoint(images):
+def test_interpolation_ends_at_the_reconstructions_and_passes_the_midpoint(images: torch.Tensor) -> None:
     model = mlp()
     x0, x1 = images[:5], images[5:10]
     path = model.interpolate(x0, x1, steps=3)
@@ -55,12 +57,12 @@ def test_interpolation_ends_at_the_reconstructions_and_passes_the_midpoint(image
     torch.testing.assert_close(path[:, 1], model.decoder.preview(midpoint))
 
 
-def test_encoder_and_decoder_must_agree_on_the_size_of_z():
+def test_encoder_and_decoder_must_agree_on_the_size_of_z() -> None:
     with pytest.raises(ValueError, match="encoder has latent_dim=3 and the decoder 4"):
         VAE(MLPEncoder(3, hidden_dim=8), MLPDecoder(4, hidden_dim=8))
 
 
-def test_images_of_another_shape_are_refused(images):
+def test_images_of_another_shape_are_refused(images: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="images are 1 x 5 x 4 but the model was built for 1 x 4 x 4"):
         mlp().elbo(torch.zeros(2, 1, 5, 4))
 
@@ -69,7 +71,7 @@ def test_images_of_another_shape_are_refused(images):
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
-def test_the_loss_weighs_the_kl(images, beta):
+def test_the_loss_weighs_the_kl(images: torch.Tensor, beta: float) -> None:
     model = mlp()
     model.beta = beta
     terms = model.loss(images)
@@ -77,7 +79,7 @@ def test_the_loss_weighs_the_kl(images, beta):
     torch.testing.assert_close(terms["kl"], model.infer(images).kl().sum(1).mean())
 
 
-def test_free_bits_are_free(images):
+def test_free_bits_are_free(images: torch.Tensor) -> None:
     free, without_kl = mlp(free_bits=1000.0), mlp()
     without_kl.beta = 0.0
     for model in (free, without_kl):
@@ -89,7 +91,7 @@ def test_free_bits_are_free(images):
         torch.testing.assert_close(with_free_bits.grad, with_none.grad)
 
 
-def test_free_bits_below_the_rate_cost_nothing(images):
+def test_free_bits_below_the_rate_cost_nothing(images: torch.Tensor) -> None:
     plain, free = mlp(), mlp(free_bits=1e-6)
     for model in (plain, free):
         torch.manual_seed(0)
@@ -98,7 +100,7 @@ def test_free_bits_below_the_rate_cost_nothing(images):
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_it_learns(skip):
+def test_it_learns(skip: bool) -> None:
     torch.manual_seed(0)
     prototypes = torch.rand(3, 1, 4, 4).round()
     batch = prototypes.repeat(20, 1, 1, 1)
@@ -106,7 +108,7 @@ def test_it_learns(skip):
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
 
     @torch.no_grad()
-    def mean_elbo():
+    def mean_elbo() -> torch.Tensor:
         return model.elbo(batch).elbo.mean()
 
     before = mean_elbo()
@@ -119,7 +121,7 @@ def test_it_learns(skip):
     assert mean_elbo() > -4
 
 
-def test_a_skip_vae_is_a_vae_with_skips_and_nothing_else(images):
+def test_a_skip_vae_is_a_vae_with_skips_and_nothing_else(images: torch.Tensor) -> None:
     plain, skip = mlp(skip=False), mlp(skip=True)
     shapes = {name: p.shape for name, p in plain.named_parameters()}
     with_skip = {name: p.shape for name, p in skip.named_parameters()}
@@ -133,7 +135,7 @@ def test_a_skip_vae_is_a_vae_with_skips_and_nothing_else(images):
 
 
 @torch.no_grad()
-def test_without_weights_in_the_skips_a_skip_vae_computes_what_the_vae_does(images):
+def test_without_weights_in_the_skips_a_skip_vae_computes_what_the_vae_does(images: torch.Tensor) -> None:
     plain, skip = mlp(skip=False), mlp(skip=True)
     skip.load_state_dict(plain.state_dict(), strict=False)
     for name, parameter in skip.named_parameters():
@@ -144,7 +146,7 @@ def test_without_weights_in_the_skips_a_skip_vae_computes_what_the_vae_does(imag
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_every_parameter_is_used(images, skip):
+def test_every_parameter_is_used(images: torch.Tensor, skip: bool) -> None:
     model = mlp(skip)
     model.loss(images)["loss"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
@@ -154,7 +156,7 @@ def test_every_parameter_is_used(images, skip):
 
 
 @torch.no_grad()
-def test_evaluation_ignores_the_weight_of_training(images):
+def test_evaluation_ignores_the_weight_of_training(images: torch.Tensor) -> None:
     results = []
     for beta, free_bits in [(1.0, 0.0), (0.0, 0.0), (0.3, 5.0)]:
         model = mlp(free_bits=free_bits)
@@ -172,14 +174,14 @@ def test_evaluation_ignores_the_weight_of_training(images):
 
 
 @torch.no_grad()
-def test_a_test_without_importance_samples_has_no_likelihood(images):
+def test_a_test_without_importance_samples_has_no_likelihood(images: torch.Tensor) -> None:
     model = mlp(num_importance_samples=0)
     model.test_step((images, torch.zeros(20)), 0)
     assert "nll" not in model.evaluation.compute()
 
 
 @torch.no_grad()
-def test_predictions_are_posteriors(images):
+def test_predictions_are_posteriors(images: torch.Tensor) -> None:
     model, label, identity = mlp(), torch.arange(20) % 3, torch.arange(20)
     found = model.predict_step((images, label, identity), 0)
     posterior = model.infer(images)
@@ -189,7 +191,7 @@ def test_predictions_are_posteriors(images):
     assert found["id"] is identity
 
 
-def test_labels_are_compared_in_tests_only(images):
+def test_labels_are_compared_in_tests_only(images: torch.Tensor) -> None:
     model = mlp(num_importance_samples=0)
     labels = (images.sum((1, 2, 3)) > 8).long()
     model.evaluation.reset()
@@ -213,22 +215,22 @@ def test_labels_are_compared_in_tests_only(images):
         ({"num_importance_samples": -5}, "give 0 for none"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(options, mend):
+def test_settings_that_cannot_work_are_refused(options: dict[str, Any], mend: str) -> None:
     with pytest.raises(ValueError, match=mend):
         mlp(**options)
 
 
-def test_free_bits_go_with_gradients_through_the_steps():
+def test_free_bits_go_with_gradients_through_the_steps() -> None:
     assert mlp(free_bits=0.1, inference=SemiAmortized()).free_bits == 0.1
 
 
-def test_a_vae_without_z_is_refused():
+def test_a_vae_without_z_is_refused() -> None:
     sizes = {"vocab_size": 8, "embedding_dim": 2, "hidden_dim": 2}
     with pytest.raises(ValueError, match=r"take skipvae\.Autoregressive"):
         VAE(LSTMEncoder(0, **sizes), LSTMDecoder(0, **sizes))
 
 
-def test_an_encoder_that_is_not_used_takes_no_room_in_a_checkpoint():
+def test_an_encoder_that_is_not_used_takes_no_room_in_a_checkpoint() -> None:
     decoder = MLPDecoder(3, (1, 4, 4), hidden_dim=4)
     model = VAE(MLPEncoder(3, (1, 4, 4), hidden_dim=4000), decoder, SVI(num_steps=2))
     assert model.spec["init_args"]["encoder"] is None

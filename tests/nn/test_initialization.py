@@ -4,7 +4,7 @@ from torch import nn
 from skipvae.nn.initialization import he_normal, uniform
 
 
-def test_uniform_fills_its_range_for_every_parameter():
+def test_uniform_fills_its_range_for_every_parameter() -> None:
     torch.manual_seed(0)
     module = nn.ModuleList([nn.Embedding(50, 40), nn.LSTM(40, 30), nn.Linear(30, 20)])
     uniform(module, 0.3)
@@ -17,7 +17,7 @@ def test_uniform_fills_its_range_for_every_parameter():
     assert abs(values.square().mean() - 0.03) < 5 * 0.09 * (4 / 45 / n) ** 0.5
 
 
-def test_he_normal_keeps_the_variance_of_a_relu_layer_and_leaves_biases_alone():
+def test_he_normal_keeps_the_variance_of_a_relu_layer_and_leaves_biases_alone() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(400, 500)
     bias = layer.bias.detach().clone()

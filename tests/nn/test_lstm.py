@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -6,7 +8,7 @@ from skipvae.nn import lstm as lstm_module
 from skipvae.nn.lstm import LSTM
 
 
-def test_is_an_lstm_in_either_mode():
+def test_is_an_lstm_in_either_mode() -> None:
     torch.manual_seed(0)
     ours, theirs = LSTM(3, 5, num_layers=2), nn.LSTM(3, 5, num_layers=2, batch_first=True)
     theirs.load_state_dict(ours.state_dict())
@@ -15,13 +17,15 @@ def test_is_an_lstm_in_either_mode():
         torch.testing.assert_close(ours.train(mode)(x, state), theirs.train(mode)(x, state))
 
 
-def test_stays_in_training_mode_where_alone_cudnn_can_differentiate():
+def test_stays_in_training_mode_where_alone_cudnn_can_differentiate() -> None:
     model = nn.Sequential(nn.Dropout(), LSTM(3, 5)).eval()
     assert [module.training for module in model] == [False, True]
 
 
 @pytest.mark.parametrize("state", [None, (torch.ones(1, 2, 5), torch.ones(1, 2, 5))])
-def test_computes_in_float32_under_autocast_where_the_processor_has_no_bfloat16(monkeypatch, state):
+def test_computes_in_float32_under_autocast_where_the_processor_has_no_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, state: Any
+) -> None:
     monkeypatch.setattr(lstm_module, "cpu_computes_bfloat16", lambda: False)
     torch.manual_seed(0)
     lstm, x = LSTM(3, 5), torch.randn(2, 7, 3)
@@ -34,7 +38,7 @@ def test_computes_in_float32_under_autocast_where_the_processor_has_no_bfloat16(
 
 @pytest.mark.parametrize("num_steps", [1, 3, 13])
 @pytest.mark.parametrize("state", [False, True])
-def test_recomputing_changes_no_number_and_keeps_little(num_steps, state):
+def test_recomputing_changes_no_number_and_keeps_little(num_steps: int, state: bool) -> None:
     torch.manual_seed(0)
     x = torch.randn(4, num_steps, 3, requires_grad=True)
     hx = tuple(torch.randn(2, 4, 5, requires_grad=True) for _ in range(2)) if state else None
@@ -44,7 +48,7 @@ def test_recomputing_changes_no_number_and_keeps_little(num_steps, state):
     kept, gradients = [0, 0], []
     for i, lstm in enumerate((keeping, recomputing)):
 
-        def count(tensor, i=i):
+        def count(tensor: Any, i: Any = i) -> Any:
             kept[i] += tensor.numel()
             return tensor
 
@@ -58,7 +62,7 @@ def test_recomputing_changes_no_number_and_keeps_little(num_steps, state):
     assert kept[1] < 0.5 * kept[0]
 
 
-def test_recomputing_leaves_dropout_its_order():
+def test_recomputing_leaves_dropout_its_order() -> None:
     x = torch.randn(4, 6, 3)
     outputs = []
     for recompute in (False, True):
@@ -67,10 +71,10 @@ def test_recomputing_leaves_dropout_its_order():
     torch.testing.assert_close(*outputs)
 
 
-def test_recomputes_a_sixth_of_the_steps_at_a_time(monkeypatch):
+def test_recomputes_a_sixth_of_the_steps_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     lstm, seen, compute = LSTM(3, 5, num_layers=2, recompute=True), [], lstm_module._local_derivatives
 
-    def spied(a, c):
+    def spied(a: Any, c: Any) -> Any:
         seen.append(tuple(a.shape))
         return compute(a, c)
 
@@ -81,27 +85,27 @@ def test_recomputes_a_sixth_of_the_steps_at_a_time(monkeypatch):
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("recompute", [False, True])
-def test_states_of_another_batch_are_refused(batch, recompute):
+def test_states_of_another_batch_are_refused(batch: int, recompute: bool) -> None:
     state = (torch.zeros(1, batch, 5), torch.zeros(1, batch, 5))
     with pytest.raises(RuntimeError, match=r"Expected hidden\[0\] size \(1, 4, 5\)"):
         LSTM(3, 5, recompute=recompute)(torch.randn(4, 7, 3), state)
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-def test_a_batch_of_none_has_gradients_of_zero(recompute):
+def test_a_batch_of_none_has_gradients_of_zero(recompute: bool) -> None:
     lstm, x = LSTM(3, 5, num_layers=2, recompute=recompute), torch.randn(0, 7, 3, requires_grad=True)
     lstm(x)[0].sum().backward()
     assert x.grad.shape == x.shape
     assert all(weight.grad.abs().sum() == 0 for weight in lstm.parameters())
 
 
-def test_recomputed_gradients_may_be_scaled_in_place():
+def test_recomputed_gradients_may_be_scaled_in_place() -> None:
     lstm = LSTM(3, 5, recompute=True)
     gradients = torch.autograd.grad(lstm(torch.randn(2, 7, 3))[0].sum(), list(lstm.parameters()))
     assert len({gradient.data_ptr() for gradient in gradients}) == 4
 
 
-def test_a_backward_pass_under_autocast_computes_as_the_forward_pass_did():
+def test_a_backward_pass_under_autocast_computes_as_the_forward_pass_did() -> None:
     torch.manual_seed(0)
     lstm, x = LSTM(3, 5, recompute=True), torch.randn(2, 7, 3)
     total, gradients = lstm(x)[0].sum(), []
@@ -111,7 +115,7 @@ def test_a_backward_pass_under_autocast_computes_as_the_forward_pass_did():
     torch.testing.assert_close(*gradients, rtol=0, atol=0)
 
 
-def test_recomputes_no_more_than_is_asked_for():
+def test_recomputes_no_more_than_is_asked_for() -> None:
     """Inference by gradient steps wants no gradients of the weights."""
     torch.manual_seed(0)
     lstm, x = LSTM(3, 5, recompute=True), torch.randn(2, 7, 3)
@@ -127,7 +131,7 @@ def test_recomputes_no_more_than_is_asked_for():
     assert expected[2].abs().sum() > 0
 
 
-def test_an_input_that_learns_nothing_costs_no_product(monkeypatch):
+def test_an_input_that_learns_nothing_costs_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
     """As that of an encoder, whose embedding is frozen."""
     products, mm = [], torch.mm
     monkeypatch.setattr(torch, "mm", lambda *a, **b: products.append(a) or mm(*a, **b))
@@ -137,7 +141,7 @@ def test_an_input_that_learns_nothing_costs_no_product(monkeypatch):
         assert len(products) == expected
 
 
-def test_recomputing_differentiates_twice():
+def test_recomputing_differentiates_twice() -> None:
     torch.manual_seed(0)
     x, results = torch.randn(2, 6, 3, dtype=torch.float64), []
     state = tuple(torch.randn(2, 2, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
@@ -151,7 +155,7 @@ def test_recomputing_differentiates_twice():
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-def test_gradients_in_bfloat16(recompute):
+def test_gradients_in_bfloat16(recompute: bool) -> None:
     """Its unit is 2^-8; sums over 40 steps and 8 sentences lose a few of them, kept or recomputed."""
     torch.manual_seed(0)
     lstm, x = LSTM(6, 16, recompute=recompute), torch.randn(8, 40, 6)
@@ -165,7 +169,7 @@ def test_gradients_in_bfloat16(recompute):
 
 
 @pytest.mark.parametrize("autocast", [False, True])
-def test_a_large_lstm_has_the_gradients_of_float32_in_bfloat16(autocast):
+def test_a_large_lstm_has_the_gradients_of_float32_in_bfloat16(autocast: bool) -> None:
     torch.manual_seed(0)
     lstm, x, d = LSTM(64, 1024), torch.randn(8, 10, 64), torch.randn(8, 10, 1024)
     exact = torch.autograd.grad((lstm(x)[0] * d).sum(), list(lstm.parameters()))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from tests.linear_gaussian import LinearGaussianDecoder
 
 
 @pytest.fixture
-def ppca():
+def ppca() -> tuple[Any, torch.Tensor]:
     torch.manual_seed(0)
     decoder = LinearGaussianDecoder()
     with torch.no_grad():
@@ -19,7 +21,7 @@ def widened(posterior: DiagonalGaussian) -> DiagonalGaussian:
     return DiagonalGaussian(posterior.mean + 0.2, posterior.logvar + 0.5)
 
 
-def test_elbo_is_the_likelihood_less_the_divergence_to_the_exact_posterior(ppca):
+def test_elbo_is_the_likelihood_less_the_divergence_to_the_exact_posterior(ppca: tuple[Any, torch.Tensor]) -> None:
     decoder, x = ppca
     exact, q = decoder.posterior(x), widened(decoder.posterior(x))
     n = 4000
@@ -33,14 +35,14 @@ def test_elbo_is_the_likelihood_less_the_divergence_to_the_exact_posterior(ppca)
     assert (error < 5 * draws.std(0) / n**0.5).all()
 
 
-def test_importance_weighted_bound_is_exact_with_the_exact_posterior(ppca):
+def test_importance_weighted_bound_is_exact_with_the_exact_posterior(ppca: tuple[Any, torch.Tensor]) -> None:
     decoder, x = ppca
     bound = importance_weighted_log_likelihood(decoder, x, decoder.posterior(x), num_samples=1)
     torch.testing.assert_close(bound, decoder.log_likelihood(x))
 
 
 @torch.no_grad()
-def test_importance_weighted_bound_rises_to_the_likelihood(ppca):
+def test_importance_weighted_bound_rises_to_the_likelihood(ppca: tuple[Any, torch.Tensor]) -> None:
     decoder, x = ppca
     q, truth = widened(decoder.posterior(x)), decoder.log_likelihood(x).mean()
     repeats = 100
@@ -59,7 +61,9 @@ def test_importance_weighted_bound_rises_to_the_likelihood(ppca):
 
 @torch.no_grad()
 @pytest.mark.parametrize("chunk_size", [1, 7, 64, 100_000])
-def test_importance_weighted_bound_does_not_depend_on_how_it_is_cut(ppca, chunk_size):
+def test_importance_weighted_bound_does_not_depend_on_how_it_is_cut(
+    ppca: tuple[Any, torch.Tensor], chunk_size: int
+) -> None:
     decoder, x = ppca
     q = widened(decoder.posterior(x))
     n = 2000
@@ -70,7 +74,7 @@ def test_importance_weighted_bound_does_not_depend_on_how_it_is_cut(ppca, chunk_
     assert ((whole[:8] - cut).abs() < 5 * 2**0.5 * error).all()
 
 
-def test_importance_weighted_bound_needs_a_sample(ppca):
+def test_importance_weighted_bound_needs_a_sample(ppca: tuple[Any, torch.Tensor]) -> None:
     decoder, x = ppca
     with pytest.raises(ValueError, match="at least one sample"):
         importance_weighted_log_likelihood(decoder, x, decoder.posterior(x), 0)
@@ -79,7 +83,7 @@ def test_importance_weighted_bound_needs_a_sample(ppca):
 TERMS = Elbo(reconstruction=torch.tensor([-10.0, -20.0]), kl_per_dim=torch.tensor([[0.5, 3.0], [0.1, 1.0]]))
 
 
-def test_terms_add_up():
+def test_terms_add_up() -> None:
     torch.testing.assert_close(TERMS.kl, torch.tensor([3.5, 1.1]))
     torch.testing.assert_close(TERMS.elbo, torch.tensor([-13.5, -21.1]))
 
@@ -87,5 +91,5 @@ def test_terms_add_up():
 @pytest.mark.parametrize(
     ("beta", "free_bits", "rate"), [(1.0, 0.0, 2.3), (0.5, 0.0, 1.15), (1.0, 0.4, 2.4), (0.0, 0.4, 0.0)]
 )
-def test_training_loss(beta, free_bits, rate):
+def test_training_loss(beta: float, free_bits: float, rate: float) -> None:
     torch.testing.assert_close(training_loss(TERMS, beta, free_bits), torch.tensor(15.0 + rate))

@@ -235,7 +235,7 @@ def strided_norms(encoder: StridedResNetEncoder) -> dict[str, nn.Module]:
     """Our batch norms by their published names."""
     norms: dict[str, nn.Module] = {"head.norm": encoder.head_norm}
     for number, block in enumerate(encoder.blocks, start=1):
-        norms |= {f"block{number}.norm1": block.norm1, f"block{number}.norm2": block.norm2}
+        norms |= {f"block{number}.norm1": block.norm1, f"block{number}.norm2": block.norm2}  # type: ignore[dict-item]
         norms[f"block{number}.shortcut.norm"] = block.shortcut_norm
     return norms
 

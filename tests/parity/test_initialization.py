@@ -159,8 +159,9 @@ def he_image_decoder(shapes: dict[str, list[int]]) -> tuple[nn.Module, Roles]:
 
 
 def norms(named: dict[str, nn.Module]) -> Roles:
-    scales = {f"{name}.scale": norm.weight for name, norm in named.items()}
-    return scales | {f"{name}.shift": norm.bias for name, norm in named.items()}
+    scales: Roles = {f"{name}.scale": norm.weight for name, norm in named.items()}
+    shifts: Roles = {f"{name}.shift": norm.bias for name, norm in named.items()}
+    return scales | shifts
 
 
 HE_RANGES: dict[str, float] = {"init_range": 0.01, "embedding_range": 0.1}

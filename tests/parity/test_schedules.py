@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from skipvae.callbacks.kl_annealing import EpochLengths, LinearKLAnnealing
+from skipvae.callbacks.kl_annealing import LinearKLAnnealing
+from skipvae.training.epochs import EpochLengths
 from skipvae.training.schedulers import HalveAndReload, HalveOnPlateau
 from tests.parity.arrays import Arrays, each_file
 

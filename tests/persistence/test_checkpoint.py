@@ -15,7 +15,7 @@ from skipvae.encoders import MLPEncoder
 from skipvae.models import GenerativeModel
 from skipvae.persistence.checkpoint import read_checkpoint
 from skipvae.persistence.spec import Component
-from tests.command_line import QUIET, RUN, contents, error_of, fit, log_likelihood, plain
+from tests.command_line import QUIET, RUN, OtherProcess, contents, error_of, fit, log_likelihood, plain
 
 LAST = RUN / "checkpoints" / "last.ckpt"
 DIGITS = torch.rand(5, 1, 28, 28, generator=torch.Generator().manual_seed(0)).round()
@@ -30,14 +30,16 @@ def load(path: Path | str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("checkpoint", ["best", "last"])
-def test_a_model_of_the_command_line_is_the_same_in_a_new_process(tiny_run, other_process, checkpoint):
+def test_a_model_of_the_command_line_is_the_same_in_a_new_process(
+    tiny_run: Path, other_process: OtherProcess, checkpoint: str
+) -> None:
     path = tiny_run / "checkpoints" / f"{checkpoint}.ckpt"
     model = VAE.load_from_checkpoint(path)
     assert not model.training
     assert other_process.log_likelihood(path, DIGITS) == pytest.approx(log_likelihood(model, DIGITS), rel=1e-6)
 
 
-def test_a_model_built_in_python_is_the_same_in_a_new_process(tmp_path, other_process):
+def test_a_model_built_in_python_is_the_same_in_a_new_process(tmp_path: Path, other_process: OtherProcess) -> None:
     torch.manual_seed(3)
     model = VAE(MLPEncoder(2, (1, 4, 6), 8), MLPDecoder(2, (1, 4, 6), 8, skip=True), free_bits=0.1)
     x = torch.rand(20, 1, 4, 6).round()
@@ -55,12 +57,12 @@ def test_a_model_built_in_python_is_the_same_in_a_new_process(tmp_path, other_pr
     assert VAE.load_from_checkpoint(path).spec == model.spec
 
 
-def test_the_trained_model_is_what_was_saved(workspace):
+def test_the_trained_model_is_what_was_saved(workspace: Path) -> None:
     cli = fit()
     assert log_likelihood(VAE.load_from_checkpoint(LAST), DIGITS) == log_likelihood(cli.model.eval(), DIGITS)
 
 
-def test_arguments_can_be_replaced(trained):
+def test_arguments_can_be_replaced(trained: Path) -> None:
     path = trained / "checkpoints" / "last.ckpt"
     model = VAE.load_from_checkpoint(path, free_bits=0.25, num_importance_samples=7)
     assert (model.free_bits, model.num_importance_samples) == (0.25, 7)
@@ -68,7 +70,7 @@ def test_arguments_can_be_replaced(trained):
         VAE.load_from_checkpoint(path, nonsense=1)
 
 
-def test_a_file_object_will_do(trained):
+def test_a_file_object_will_do(trained: Path) -> None:
     path = trained / "checkpoints" / "last.ckpt"
     model = VAE.load_from_checkpoint(io.BytesIO(path.read_bytes()))
     assert log_likelihood(model, DIGITS) == log_likelihood(VAE.load_from_checkpoint(path), DIGITS)
@@ -140,7 +142,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bad_checkpoint_is_refused_and_nothing_in_it_runs(tiny_run, kind):
+def test_a_bad_checkpoint_is_refused_and_nothing_in_it_runs(tiny_run: Path, kind: Any) -> None:
     path, message = bad_checkpoint(kind, tiny_run / "checkpoints" / "last.ckpt")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         VAE.load_from_checkpoint(path)
@@ -151,7 +153,9 @@ def test_a_bad_checkpoint_is_refused_and_nothing_in_it_runs(tiny_run, kind):
     ("command", "kind"),
     [("test", kind) for kind in KINDS] + [("fit", "cut short"), ("fit", "other weights"), ("sample", "code")],
 )
-def test_a_bad_checkpoint_is_one_line_on_the_command_line(tiny_run, capsys, command, kind):
+def test_a_bad_checkpoint_is_one_line_on_the_command_line(
+    tiny_run: Path, capsys: pytest.CaptureFixture[str], command: Any, kind: Any
+) -> None:
     path, message = bad_checkpoint(kind, tiny_run / "checkpoints" / "last.ckpt")
     before = contents(Path("lightning_logs"))
     config = ["--config", str(tiny_run / "config.yaml")] if command != "sample" else []
@@ -161,7 +165,7 @@ def test_a_bad_checkpoint_is_one_line_on_the_command_line(tiny_run, capsys, comm
     assert contents(Path("lightning_logs")) == before
 
 
-def test_a_checkpoint_names_classes_but_never_imports_them(tiny_run, workspace):
+def test_a_checkpoint_names_classes_but_never_imports_them(tiny_run: Path, workspace: Path) -> None:
     (workspace / "payload.py").write_text("raise SystemExit('imported')")
     content = load(LAST)
     content["skipvae"]["model"]["class_path"] = "payload.Model"
@@ -171,7 +175,7 @@ def test_a_checkpoint_names_classes_but_never_imports_them(tiny_run, workspace):
     assert "payload.Model" not in Component.known
 
 
-def test_everything_in_a_checkpoint_is_plain(trained):
+def test_everything_in_a_checkpoint_is_plain(trained: Path) -> None:
     def walk(value: Any) -> None:
         if isinstance(value, dict):
             for key, item in value.items():
@@ -189,7 +193,7 @@ def test_everything_in_a_checkpoint_is_plain(trained):
 # -- the command line has the last word -------------------------------------------------------------------------------
 
 
-def test_evaluation_settings_are_not_those_of_the_checkpoint(tiny_run):
+def test_evaluation_settings_are_not_those_of_the_checkpoint(tiny_run: Path) -> None:
     options = ("--ckpt_path=last", *QUIET, "--trainer.limit_test_batches=1")
     assert plain(["test", *options, "--model.num_importance_samples=2"]).model.num_importance_samples == 2
     tested = plain(["test", *options, "--model.num_importance_samples=0", "--model.active_threshold=0.5"])

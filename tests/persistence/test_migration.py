@@ -12,7 +12,7 @@ WRITTEN = Path(__file__).parent / "checkpoints"
 
 
 @pytest.mark.parametrize("name", ["mlp", "mlp_skip", "pixelcnn_skip", "lstm_skip"])
-def test_a_checkpoint_of_the_first_version_computes_what_it_did(name):
+def test_a_checkpoint_of_the_first_version_computes_what_it_did(name: str) -> None:
     then = torch.load(WRITTEN / f"{name}.pt", weights_only=True)
     model = GenerativeModel.load_from_checkpoint(WRITTEN / f"{name}.ckpt")
     with torch.no_grad():

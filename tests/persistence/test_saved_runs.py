@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,7 +22,7 @@ def make_run(name: str, version: int, age: int, *checkpoints: str) -> Path:
     return folder
 
 
-def test_the_newest_run_is_the_one_written_last(workspace):
+def test_the_newest_run_is_the_one_written_last(workspace: Path) -> None:
     make_run("a", 0, 30, "best", "last")
     newer = make_run("a", 1, 20, "best", "last")
     newest = make_run("b", 0, 10, "best", "last")
@@ -31,27 +32,27 @@ def test_the_newest_run_is_the_one_written_last(workspace):
     assert newest_checkpoint(name="a") == newer / "checkpoints/last.ckpt"
 
 
-def test_another_run_does_not_stand_in_for_the_newest(workspace):
+def test_another_run_does_not_stand_in_for_the_newest(workspace: Path) -> None:
     make_run("a", 0, 30, "best", "last")
     make_run("a", 1, 20, "last")
     with pytest.raises(FileNotFoundError, match=r"the newest run, lightning_logs/a/version_1, has no best checkpoint"):
         newest_checkpoint(kind="best")
 
 
-def test_runs_may_lie_deeper(workspace):
+def test_runs_may_lie_deeper(workspace: Path) -> None:
     run = make_run("study/models", 3, 0, "last")
     assert newest_checkpoint() == run / "checkpoints/last.ckpt"
     assert newest_checkpoint("lightning_logs/study") == run / "checkpoints/last.ckpt"
 
 
 @pytest.mark.parametrize("name", [None, "a", "never"])
-def test_where_there_is_no_checkpoint_it_says_what_to_do(workspace, name):
+def test_where_there_is_no_checkpoint_it_says_what_to_do(workspace: Path, name: str | None) -> None:
     make_run("a", 0, 0)
     with pytest.raises(FileNotFoundError, match=r"no best checkpoint under lightning_logs.*train first"):
         newest_checkpoint(name=name, kind="best")
 
 
-def test_the_folder_of_a_checkpoint(workspace):
+def test_the_folder_of_a_checkpoint(workspace: Path) -> None:
     run = make_run("a", 0, 0, "last")
     assert folder_of(run / "checkpoints/last.ckpt") == run.resolve()
     assert folder_of(run / "copied.ckpt") == run.resolve()
@@ -60,19 +61,19 @@ def test_the_folder_of_a_checkpoint(workspace):
     assert folder_of(run / "old/last.ckpt") is None
 
 
-def test_the_data_of_a_run_is_built_as_it_was(tiny_run):
+def test_the_data_of_a_run_is_built_as_it_was(tiny_run: Path) -> None:
     data = data_of(tiny_run / "checkpoints/last.ckpt")
     assert type(data) is MNISTDigitsDataModule
     assert (data.batch_size, data.train_size, data.binarize) == (50, 200, "dynamic")
 
 
-def test_a_checkpoint_without_a_run_has_no_data(workspace):
+def test_a_checkpoint_without_a_run_has_no_data(workspace: Path) -> None:
     with pytest.raises(ValueError, match=r"no config\.yaml beside loose\.ckpt: say which --data"):
         data_of("loose.ckpt")
 
 
 @pytest.mark.parametrize("config", [{}, {"data": None}, None, {"data": {"class_path": "nowhere.Data"}}])
-def test_a_config_without_data_that_can_be_built_is_an_error(workspace, config):
+def test_a_config_without_data_that_can_be_built_is_an_error(workspace: Path, config: dict[str, Any] | None) -> None:
     run = make_run("a", 0, 0, "last")
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(USER_ERRORS, match="data"):

@@ -1,6 +1,7 @@
 """The dialect that files and command lines are read in."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,12 +20,12 @@ from skipvae.persistence.strict_yaml import load_text, load_yaml, use_for_argume
         *(("true", True), ("False", False), ("null", None), ("~", None), ("", None), ("'no'", "no")),
     ],
 )
-def test_what_plain_text_is_read_as(text, value):
+def test_what_plain_text_is_read_as(text: Any, value: Any) -> None:
     (found,) = load_text(f"[{text}]") if text else [load_text(text)]
     assert (found, type(found)) == (value, type(value))
 
 
-def parser():
+def parser() -> Any:
     def function(text: str | None = None, name: str = "", count: int = 1, anything: object = None) -> None: ...
 
     use_for_arguments()
@@ -35,18 +36,18 @@ def parser():
 
 
 @pytest.mark.parametrize("text", ["# not a comment", "warning:", "{a, b}", "no", "1e3", "12:30", "a: b"])
-def test_text_on_the_command_line_stays_text(text):
+def test_text_on_the_command_line_stays_text(text: str) -> None:
     assert parser().parse_args([f"--text={text}"]).text == text
 
 
-def test_configs_are_read_alike(workspace):
+def test_configs_are_read_alike(workspace: Path) -> None:
     Path("config.yaml").write_text("name: no\ntext: 1:30\nanything: {off: 010, no: [yes, 1e-3]}\n")
     read = parser().parse_args(["--config=config.yaml"])
     assert (read.name, read.text, read.anything) == ("no", "1:30", {"off": "010", "no": ["yes", 0.001]})
 
 
 @pytest.mark.parametrize("text", ["1e-3", "no", "010", "1:30", "true", "null", "2024-01-01", "a: b", "# c", "é"])
-def test_what_a_config_says_is_read_as_it_was_written(text, tmp_path):
+def test_what_a_config_says_is_read_as_it_was_written(text: str, tmp_path: Path) -> None:
     written = parser().dump(parser().parse_args([f"--name={text}"]))
     (tmp_path / "config.yaml").write_text(written, encoding="utf-8")
     assert load_yaml(tmp_path / "config.yaml")["name"] == text
@@ -54,7 +55,7 @@ def test_what_a_config_says_is_read_as_it_was_written(text, tmp_path):
     assert parser().parse_args([f"--config={tmp_path / 'config.yaml'}"]).name == text
 
 
-def test_keys_can_be_text_as_it_stands(tmp_path):
+def test_keys_can_be_text_as_it_stands(tmp_path: Path) -> None:
     file = tmp_path / "file.yaml"
     file.write_text("off: {no: 1, 010: 2, 1e-2: 3, null: 4}\n")
     assert load_yaml(file, text_keys=True) == {"off": {"no": 1, "010": 2, "1e-2": 3, "null": 4}}

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from skipvae.cli import parse
+from skipvae.persistence.settings import differences
 from skipvae.study import consistency
 from skipvae.study.plan import Study, read_study
 from skipvae.study.status import RunStatus
@@ -59,7 +60,7 @@ def test_runs_of_an_older_study_file(study: Study, write_study: WriteStudy) -> N
 
 
 def test_a_value_against_none_is_a_difference() -> None:
-    assert list(consistency.differences({"a": None}, {"a": {"class_path": "X"}})) == [("a", None, "X")]
+    assert list(differences({"a": None}, {"a": {"class_path": "X"}})) == [("a", None, "X")]
 
 
 def test_runs_of_the_same_code_and_data_agree(study: Study) -> None:
@@ -93,7 +94,7 @@ def test_other_data_settings_may_give_other_data(study: Study) -> None:
         consistency.check_agreement(study, {name: RunStatus("finished", data=name) for name in statuses}, {})
 
 
-def test_results_of_a_later_test_with_other_samples_are_refused(tmp_path):
+def test_results_of_a_later_test_with_other_samples_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("model: {init_args: {num_importance_samples: 100}}\n")
     for results in ({}, {"num_importance_samples": 100}, {"num_importance_samples": None}):
         consistency.check_measured(tmp_path, results)
@@ -109,8 +110,11 @@ def test_results_of_a_later_test_with_other_samples_are_refused(tmp_path):
         ({"limit_test_batches": 2}, "limit_test_batches=2 instead of None"),
     ],
 )
-def test_results_of_a_later_test_on_other_data_are_refused(tmp_path, results, said):
-    data = {"class_path": "Text", "init_args": {"test": "a.txt", "data_dir": "data", "labels": ["a", "b"]}}
+def test_results_of_a_later_test_on_other_data_are_refused(tmp_path: Path, results: dict[str, Any], said: str) -> None:
+    data: dict[str, Any] = {
+        "class_path": "Text",
+        "init_args": {"test": "a.txt", "data_dir": "data", "labels": ["a", "b"]},
+    }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": data, "trainer": {"limit_test_batches": None}}))
     consistency.check_measured(
         tmp_path, {"data": {**data, "init_args": {**data["init_args"], "data_dir": "elsewhere"}}}

@@ -181,5 +181,5 @@ def test_the_axis_of_decades_is_logarithmic(write_study: WriteStudy) -> None:
         results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
         axis = metrics_by("q", study, tabulate(study, results)).axes[0]
         assert axis.get_xscale() == scale
-        drawn = axis.containers[0].lines[0].get_xdata()
+        drawn = axis.containers[0].lines[0].get_xdata()  # type: ignore[attr-defined]
         assert list(drawn) == sorted(drawn)

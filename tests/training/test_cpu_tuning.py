@@ -4,7 +4,9 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pytorch_lightning import Trainer
@@ -44,7 +46,7 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc
 
 
 @glibc
-def test_what_is_freed_serves_again():
+def test_what_is_freed_serves_again() -> None:
     agreed, before, after = count()
     assert agreed
     pages = 10 * 2 * 40_000_000 // 4096  # of the usual size, where the system gives them out one by one
@@ -55,7 +57,7 @@ def test_what_is_freed_serves_again():
 @pytest.mark.parametrize(
     ("name", "value"), [("MALLOC_ARENA_MAX_", "2"), ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=1")]
 )
-def test_the_users_choice_holds(monkeypatch, name, value):
+def test_the_users_choice_holds(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     asked = []
     library = SimpleNamespace(mallopt=lambda *setting: asked.append(setting) or 1)
     monkeypatch.setattr("sys.platform", "linux")
@@ -66,7 +68,9 @@ def test_the_users_choice_holds(monkeypatch, name, value):
 
 
 @pytest.mark.parametrize(("available", "kept"), [(True, True), (False, False)])
-def test_no_gpu_is_looked_for_in_vain_at_each_step(monkeypatch, available: bool, kept: bool):
+def test_no_gpu_is_looked_for_in_vain_at_each_step(
+    monkeypatch: pytest.MonkeyPatch, available: bool, kept: bool
+) -> None:
     monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     monkeypatch.setattr("torch.cuda.is_available", lambda: available)
     monkeypatch.setattr("skipvae.training.cpu_tuning.keep_freed_memory", lambda: True)
@@ -76,7 +80,9 @@ def test_no_gpu_is_looked_for_in_vain_at_each_step(monkeypatch, available: bool,
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
 @pytest.mark.parametrize("fast", ["1", "0"])
-def test_every_trainer_tunes_its_process_unless_that_is_switched_off(monkeypatch, tmp_path, stage, fast):
+def test_every_trainer_tunes_its_process_unless_that_is_switched_off(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str, fast: str
+) -> None:
     called = []
     monkeypatch.setenv(SWITCH, fast)
     monkeypatch.setattr("skipvae.training.fast_module.tune_process", lambda: called.append(1))
@@ -85,7 +91,7 @@ def test_every_trainer_tunes_its_process_unless_that_is_switched_off(monkeypatch
     assert bool(called) == (fast == "1")
 
 
-def test_elsewhere_nothing_is_asked_for(monkeypatch):
+def test_elsewhere_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     assert not keep_freed_memory()
 
@@ -95,7 +101,7 @@ def test_elsewhere_nothing_is_asked_for(monkeypatch):
     [((), True), ((-3,), True), ((-3, -4), False), ((-1,), False)],
     ids=["new", "old", "odd", "none"],
 )
-def test_older_libraries_refuse_the_threshold(monkeypatch, refused, agreed):
+def test_older_libraries_refuse_the_threshold(monkeypatch: pytest.MonkeyPatch, refused: Any, agreed: bool) -> None:
     library = SimpleNamespace(mallopt=lambda name, value: int(name not in refused))
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr("os.environ", {})

@@ -75,21 +75,21 @@ def same(a: VAE, b: VAE) -> bool:
     ],
 )
 @pytest.mark.parametrize("limit", [0.3, 1e4])
-def test_gradients_are_clipped_by_norm_as_torch_does(optimizer, limit):
+def test_gradients_are_clipped_by_norm_as_torch_does(optimizer: Any, limit: float) -> None:
     ours = trained(optimizer, gradient_clip_val=limit)
     assert same(ours, trained_by_hand(optimizer, partial(nn.utils.clip_grad_norm_, max_norm=limit)))
     assert same(ours, trained(optimizer)) == (limit > 1e3)
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_gradients_are_clipped_by_value_as_torch_does(fused):
+def test_gradients_are_clipped_by_value_as_torch_does(fused: bool) -> None:
     optimizer = partial(SGD, lr=0.1, fused=fused)
     ours = trained(optimizer, gradient_clip_val=0.05, gradient_clip_algorithm="value")
     assert same(ours, trained_by_hand(optimizer, partial(nn.utils.clip_grad_value_, clip_value=0.05)))
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
-def test_fused_optimisers_clip_in_other_precisions(precision):
+def test_fused_optimisers_clip_in_other_precisions(precision: str) -> None:
     optimizer = partial(SGD, lr=0.1, fused=True)
     before, after = make(optimizer), trained(optimizer, gradient_clip_val=1e-3, precision=precision)
     moves = [(b - a).norm() for a, b in zip(before.parameters(), after.parameters(), strict=True)]
@@ -101,7 +101,7 @@ def in_float16() -> MixedPrecision:
 
 
 @pytest.mark.parametrize("limit", [0.3, 1e4])
-def test_with_a_scaler_it_is_the_gradient_of_the_loss_that_is_clipped(limit):
+def test_with_a_scaler_it_is_the_gradient_of_the_loss_that_is_clipped(limit: float) -> None:
     """The scaler skips steps until its scale fits into float16, the same ones for either optimiser."""
     fused, plain = (
         trained(partial(SGD, lr=0.1, fused=fused), epochs=5, gradient_clip_val=limit, plugins=in_float16())
@@ -151,7 +151,9 @@ class ByValue(Repeatable):
         (ByValue, {"gradient_clip_algorithm": "value"}),
     ],
 )
-def test_clipping_that_the_user_has_a_hand_in_is_the_same_for_fused_optimisers(kind, options):
+def test_clipping_that_the_user_has_a_hand_in_is_the_same_for_fused_optimisers(
+    kind: Any, options: dict[str, Any]
+) -> None:
     fused, plain = (
         trained(make_sgd, make(make_sgd, kind), gradient_clip_val=0.1, **options)
         for make_sgd in (partial(SGD, lr=0.1, fused=True), partial(SGD, lr=0.1))
@@ -159,7 +161,7 @@ def test_clipping_that_the_user_has_a_hand_in_is_the_same_for_fused_optimisers(k
     assert same(fused, plain)
 
 
-def test_a_step_after_training_is_not_clipped():
+def test_a_step_after_training_is_not_clipped() -> None:
     model = make(partial(SGD, lr=0.1, fused=True))
     optimizer = partial(SGD, lr=0.1, fused=True)(model.parameters())
     model._optimizer_factory = lambda _: optimizer
@@ -171,7 +173,7 @@ def test_a_step_after_training_is_not_clipped():
     torch.testing.assert_close(nn.utils.parameters_to_vector(model.parameters()), before - 0.1)
 
 
-def test_an_optimiser_that_knows_nothing_of_fused_groups_is_clipped():
+def test_an_optimiser_that_knows_nothing_of_fused_groups_is_clipped() -> None:
     class Own(SGD):
         _step_supports_amp_scaling = True
 
@@ -191,13 +193,13 @@ def test_an_optimiser_that_knows_nothing_of_fused_groups_is_clipped():
 
 
 @pytest.mark.parametrize("algorithm", ["norm", "value"])
-def test_a_negative_limit_is_none(algorithm):
+def test_a_negative_limit_is_none(algorithm: str) -> None:
     optimizer = partial(SGD, lr=0.1, fused=True)
     options = {"precision": "bf16-mixed", "gradient_clip_algorithm": algorithm}
     assert same(trained(optimizer, gradient_clip_val=-1.0, **options), trained(optimizer, **options))
 
 
-def test_an_optimiser_that_a_checkpoint_has_made_unfused_is_clipped_too():
+def test_an_optimiser_that_a_checkpoint_has_made_unfused_is_clipped_too() -> None:
     class Unfused(SGD):
         def __init__(self, weights: Iterable[Tensor]) -> None:
             super().__init__(weights, lr=0.1, fused=True)
@@ -208,14 +210,14 @@ def test_an_optimiser_that_a_checkpoint_has_made_unfused_is_clipped_too():
     assert 0 < torch.stack(moves).norm() <= 3e-4 * 1.01
 
 
-def test_a_profiler_of_the_users_profiles():
+def test_a_profiler_of_the_users_profiles() -> None:
     profiler = SimpleProfiler()
     trained(partial(SGD, lr=0.1), profiler=profiler)
     assert len(profiler.recorded_durations["[LightningModule]Repeatable.on_train_batch_start"]) == 3
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_with_the_switch_off_the_weights_are_the_same(monkeypatch, fused):
+def test_with_the_switch_off_the_weights_are_the_same(monkeypatch: pytest.MonkeyPatch, fused: bool) -> None:
     optimizer = partial(SGD, lr=0.1, fused=fused)
     fast = trained(optimizer, gradient_clip_val=0.1)
     monkeypatch.setenv(SWITCH, "0")
@@ -223,7 +225,7 @@ def test_with_the_switch_off_the_weights_are_the_same(monkeypatch, fused):
 
     class Watches(Callback):
         def on_train_start(self, trainer: Trainer, *_: Any) -> None:
-            profilers.append(type(trainer.profiler))
+            profilers.append(type(trainer.profiler))  # type: ignore[attr-defined]
 
     monkeypatch.setattr("skipvae.training.fast_module.divide_gradients_in_next_step", None)  # calling it would fail
     monkeypatch.setattr("skipvae.training.fast_module.tune_process", None)
@@ -231,13 +233,13 @@ def test_with_the_switch_off_the_weights_are_the_same(monkeypatch, fused):
     assert profilers == [PassThroughProfiler]
 
 
-def test_a_mistyped_switch_is_refused(monkeypatch):
+def test_a_mistyped_switch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "no")
     with pytest.raises(ValueError, match="SKIPVAE_FAST_STEPS is 'no': set it to 0 or 1"):
         trained(partial(SGD, lr=0.1))
 
 
-def test_weights_and_modules_are_registered_as_ever():
+def test_weights_and_modules_are_registered_as_ever() -> None:
     model = make(partial(SGD, lr=0.1))
     model.extra = nn.Parameter(torch.zeros(2))
     model.layer = nn.Linear(1, 1)

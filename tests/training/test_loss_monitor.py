@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.models.scripted import Scripted, fit
 @pytest.mark.parametrize(
     ("term", "value"), [("kl", math.nan), ("kl", math.inf), ("reconstruction", math.nan), ("reconstruction", -math.inf)]
 )
-def test_a_loss_that_is_no_number_stops_training_and_names_step_and_term(tmp_path, term, value):
+def test_a_loss_that_is_no_number_stops_training_and_names_step_and_term(tmp_path: Path, term: str, value: Any) -> None:
     model = Scripted({8: value}, term)
     with pytest.raises(FloatingPointError, match=rf"the {term} became {value} at step 8: .*learning rate"):
         fit(model, tmp_path, max_epochs=3, callbacks=[BestAndLast(every_n_train_steps=1)])
@@ -27,7 +28,7 @@ def test_a_loss_that_is_no_number_stops_training_and_names_step_and_term(tmp_pat
     assert all(weight.isfinite().all() for weight in saved["state_dict"].values())
 
 
-def test_weights_that_are_no_numbers_reach_no_checkpoint(tmp_path):
+def test_weights_that_are_no_numbers_reach_no_checkpoint(tmp_path: Path) -> None:
     model = Scripted()
 
     class Poison(pl.Callback):
@@ -41,14 +42,14 @@ def test_weights_that_are_no_numbers_reach_no_checkpoint(tmp_path):
     assert saved["global_step"] == 3
 
 
-def test_a_buffer_may_hold_infinities(tmp_path):
+def test_a_buffer_may_hold_infinities(tmp_path: Path) -> None:
     model = Scripted()
     model.encoder.register_buffer("mask", torch.full((2, 2), -math.inf))
     fit(model, tmp_path)
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
 
 
-def test_terms_that_change_their_order_are_refused(tmp_path):
+def test_terms_that_change_their_order_are_refused(tmp_path: Path) -> None:
     class Shuffles(Scripted):
         def loss(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
             terms = super().loss(x)
@@ -84,7 +85,9 @@ class Waiting:
         self.trainer.global_step += 1
 
 
-def test_elsewhere_than_on_the_cpu_the_first_bad_step_is_named_at_the_next_logging_step(monkeypatch):
+def test_elsewhere_than_on_the_cpu_the_first_bad_step_is_named_at_the_next_logging_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     waiting = Waiting(monkeypatch, log_every_n_steps=5)
     waiting.step(1.0)
     waiting.step(math.nan)
@@ -95,7 +98,7 @@ def test_elsewhere_than_on_the_cpu_the_first_bad_step_is_named_at_the_next_loggi
         waiting.step(3.0)
 
 
-def test_a_process_stops_if_another_one_has_a_bad_step(monkeypatch):
+def test_a_process_stops_if_another_one_has_a_bad_step(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = Waiting(monkeypatch, log_every_n_steps=2)
     monkeypatch.setattr(waiting.trainer.strategy, "reduce_boolean_decision", lambda decision, all: not all)
     waiting.step(1.0)
@@ -104,7 +107,7 @@ def test_a_process_stops_if_another_one_has_a_bad_step(monkeypatch):
 
 
 @pytest.mark.parametrize("then", ["a checkpoint", "a validation"])
-def test_elsewhere_than_on_the_cpu_a_bad_step_is_noticed_before(monkeypatch, then):
+def test_elsewhere_than_on_the_cpu_a_bad_step_is_noticed_before(monkeypatch: pytest.MonkeyPatch, then: str) -> None:
     waiting = Waiting(monkeypatch, log_every_n_steps=100)
     hooks = {
         "a checkpoint": lambda: waiting.model.on_save_checkpoint({"state_dict": {}}),

@@ -68,7 +68,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder / LAST, metrics
 
 
-def test_one_epoch_and_two_more_are_three(workspace, straight):
+def test_one_epoch_and_two_more_are_three(workspace: Path, straight: tuple[Path, dict[str, float]]) -> None:
     fit(epochs=1)
     resumed = resume(epochs=3)
     assert_same_run(LAST, straight[0])
@@ -77,7 +77,9 @@ def test_one_epoch_and_two_more_are_three(workspace, straight):
 
 
 @pytest.mark.parametrize("stop", [STEPS_PER_EPOCH + 1, 2 * STEPS_PER_EPOCH])
-def test_a_run_that_was_stopped_within_an_epoch_goes_on_exactly(workspace, straight, stop):
+def test_a_run_that_was_stopped_within_an_epoch_goes_on_exactly(
+    workspace: Path, straight: tuple[Path, dict[str, float]], stop: Any
+) -> None:
     fit(f"--trainer.max_steps={stop}", epochs=3)
     assert load(LAST)["global_step"] == stop
     resumed = resume("--trainer.max_steps=-1", epochs=3)
@@ -106,8 +108,8 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize(("every", "killed", "saved"), [(2, 7, 6), (3, 10, 9)])
 def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint_within_an_epoch(
-    workspace, straight, every, killed, saved
-):
+    workspace: Path, straight: tuple[Path, dict[str, float]], every: int, killed: int, saved: int
+) -> None:
     def kill() -> None:
         raise KilledError
 
@@ -134,8 +136,14 @@ def handlers() -> Iterator[Any]:
     [(6, signal.SIGINT, 1), (2 * STEPS_PER_EPOCH, signal.SIGTERM, 143)],
 )
 def test_ctrl_c_and_sigterm_save_say_how_to_continue_and_lose_nothing(
-    workspace, straight, capsys, handlers, step, kind, status
-):
+    workspace: Path,
+    straight: tuple[Path, dict[str, float]],
+    capsys: pytest.CaptureFixture[str],
+    handlers: Any,
+    step: Any,
+    kind: Any,
+    status: int,
+) -> None:
     with pytest.raises(SystemExit) as exit_:
         fit(epochs=3, callbacks=[StopAt(step, lambda: interrupt(kind))])
     assert exit_.value.code == status
@@ -148,7 +156,9 @@ def test_ctrl_c_and_sigterm_save_say_how_to_continue_and_lose_nothing(
 
 
 @pytest.mark.parametrize(("kind", "status"), [(signal.SIGINT, 1), (signal.SIGTERM, 143)])
-def test_the_same_signal_again_stops_at_once(workspace, monkeypatch, handlers, kind, status):
+def test_the_same_signal_again_stops_at_once(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, handlers: Any, kind: Any, status: int
+) -> None:
     monkeypatch.setattr(StopRequests, "TOGETHER", 0.0)
 
     def twice() -> None:
@@ -162,7 +172,9 @@ def test_the_same_signal_again_stops_at_once(workspace, monkeypatch, handlers, k
     assert not LAST.exists()
 
 
-def test_a_sigterm_that_a_study_passes_on_to_a_group_that_has_it_already_counts_once(workspace, handlers):
+def test_a_sigterm_that_a_study_passes_on_to_a_group_that_has_it_already_counts_once(
+    workspace: Path, handlers: Any
+) -> None:
     def twice() -> None:
         interrupt(signal.SIGTERM)
         interrupt(signal.SIGTERM)
@@ -172,7 +184,7 @@ def test_a_sigterm_that_a_study_passes_on_to_a_group_that_has_it_already_counts_
     assert load(LAST)["global_step"] == 2
 
 
-def test_a_failed_run_names_the_step_of_its_file(workspace, capsys):
+def test_a_failed_run_names_the_step_of_its_file(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         raise ValueError("the disk is on fire")
 
@@ -192,7 +204,9 @@ class TimeIsUp(Timer):
         trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
 
 
-def test_a_run_whose_time_is_up_finishes_its_epoch_when_it_is_resumed(workspace, straight):
+def test_a_run_whose_time_is_up_finishes_its_epoch_when_it_is_resumed(
+    workspace: Path, straight: tuple[Path, dict[str, float]]
+) -> None:
     ended = fit(epochs=3, callbacks=[TimeIsUp(2)])
     assert load(LAST)["global_step"] == 2
     assert "val/elbo" in ended.trainer.callback_metrics  # best.ckpt is there even if the first epoch was not finished
@@ -206,7 +220,7 @@ def test_a_run_whose_time_is_up_finishes_its_epoch_when_it_is_resumed(workspace,
     ("patience", "every", "end"),
     [(0, 1.0, 2 * STEPS_PER_EPOCH), (2, 0.5, 6)],  # the last one within an epoch
 )
-def test_a_run_that_stopped_early_has_ended(workspace, patience, every, end):
+def test_a_run_that_stopped_early_has_ended(workspace: Path, patience: int, every: float, end: Any) -> None:
     early = ("EarlyStopping", "monitor=val/elbo", "mode=max", f"patience={patience}")
     options = [f"--trainer.callbacks{'.' if '=' in option else '='}{option}" for option in early]
     options += ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0"]
@@ -217,7 +231,7 @@ def test_a_run_that_stopped_early_has_ended(workspace, patience, every, end):
     assert contents(RUN / "checkpoints") == before
 
 
-def test_time_is_not_up_in_the_midst_of_a_step(workspace):
+def test_time_is_not_up_in_the_midst_of_a_step(workspace: Path) -> None:
     by_twos = "--trainer.accumulate_grad_batches=2"
     fit(by_twos, epochs=3)
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -233,28 +247,32 @@ def stop_at_once(timer: Timer, trainer: pl.Trainer) -> None:
     trainer.should_stop = trainer.training and trainer.fit_loop.batch_idx == 0
 
 
-def test_a_run_shorter_than_an_epoch_is_validated_and_can_be_resumed_from_its_best(workspace, straight):
+def test_a_run_shorter_than_an_epoch_is_validated_and_can_be_resumed_from_its_best(
+    workspace: Path, straight: tuple[Path, dict[str, float]]
+) -> None:
     fit(f"--trainer.max_steps={STEPS_PER_EPOCH - 1}", epochs=3)
     assert load(BEST)["global_step"] == STEPS_PER_EPOCH - 1
     plain(["fit", "--ckpt_path=best", *QUIET, "--trainer.max_epochs=3", "--trainer.max_steps=-1"])
     assert_same_run(LAST, straight[0])
 
 
-def test_last_is_the_last_epoch_even_if_it_was_not_the_best(workspace):
+def test_last_is_the_last_epoch_even_if_it_was_not_the_best(workspace: Path) -> None:
     cli = fit("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0", epochs=3)  # so nothing gets better
     assert load(BEST)["global_step"] == STEPS_PER_EPOCH
     assert load(LAST)["global_step"] == 3 * STEPS_PER_EPOCH
     assert cli.trainer.checkpoint_callback.last_model_path == str(LAST)
 
 
-def test_resuming_a_finished_run_changes_nothing(workspace):
+def test_resuming_a_finished_run_changes_nothing(workspace: Path) -> None:
     fit(epochs=2)
     before = contents(RUN / "checkpoints")
     resume(epochs=2)
     assert contents(RUN / "checkpoints") == before
 
 
-def test_a_run_that_cannot_be_resumed_as_asked_stays_as_it_was(workspace, capsys):
+def test_a_run_that_cannot_be_resumed_as_asked_stays_as_it_was(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fit(epochs=3)
     before = {path: (RUN / path).read_bytes() for path in ("config.yaml", "checkpoints/last.ckpt")}
     for options, epochs, message in (
@@ -273,7 +291,7 @@ def test_a_run_that_cannot_be_resumed_as_asked_stays_as_it_was(workspace, capsys
     resume(epochs=4)
 
 
-def test_resuming_remembers_what_is_best(workspace):
+def test_resuming_remembers_what_is_best(workspace: Path) -> None:
     fit(epochs=1)
     best, content = BEST.read_bytes(), load(LAST)
     scores = next(state["best_k_models"] for name, state in content["callbacks"].items() if "BestAndLast" in name)
@@ -284,7 +302,7 @@ def test_resuming_remembers_what_is_best(workspace):
     assert load(LAST)["global_step"] == 2 * STEPS_PER_EPOCH
 
 
-def test_a_run_goes_on_where_its_folder_was_moved_to(workspace, straight):
+def test_a_run_goes_on_where_its_folder_was_moved_to(workspace: Path, straight: tuple[Path, dict[str, float]]) -> None:
     fit(epochs=1)
     os.rename("lightning_logs", "elsewhere")
     plain(["fit", "--ckpt_path=elsewhere/tiny/version_0/checkpoints/last.ckpt", *QUIET, "--trainer.max_epochs=3"])

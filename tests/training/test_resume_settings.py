@@ -52,7 +52,9 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_resumed_at_the_end_of_an_epoch_and_within_one(tmp_path, monkeypatch, setting):
+def test_resumed_at_the_end_of_an_epoch_and_within_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
     for folder in ("straight", "resumed"):
         (tmp_path / folder).mkdir()
     options = SETTINGS[setting]
@@ -66,12 +68,14 @@ def test_resumed_at_the_end_of_an_epoch_and_within_one(tmp_path, monkeypatch, se
     assert_same_run(LAST, tmp_path / "straight" / LAST)
 
 
-def test_an_average_of_the_weights_that_no_checkpoint_would_hold_is_refused(workspace, capsys):
+def test_an_average_of_the_weights_that_no_checkpoint_would_hold_is_refused(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ("--trainer.callbacks=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01")
     assert "use EMAWeightAveraging" in error_of(capsys, "fit", *TINY, *options)
 
 
-def test_the_batch_size_finder_leaves_the_run_as_it_began(workspace):
+def test_the_batch_size_finder_leaves_the_run_as_it_began(workspace: Path) -> None:
     options = ("--trainer.callbacks=BatchSizeFinder", "--trainer.callbacks.init_val=25")
     cli = fit(*options, "--trainer.callbacks.max_trials=2", "--trainer.callbacks.steps_per_trial=1")
     assert cli.datamodule.batch_size == 50
@@ -82,7 +86,7 @@ def test_the_batch_size_finder_leaves_the_run_as_it_began(workspace):
 
 
 @pytest.mark.parametrize("clip", ["0", "0.1"])
-def test_the_last_step_of_an_epoch_is_the_mean_of_its_batches(workspace, clip):
+def test_the_last_step_of_an_epoch_is_the_mean_of_its_batches(workspace: Path, clip: str) -> None:
     """One batch an epoch, where two would make a step, trains like one batch a step."""
     sgd = ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=1e-3", f"--trainer.gradient_clip_val={clip}")
     for batches in (1, 2):

@@ -1,5 +1,8 @@
 """Schedules inside of training; `tests/parity` compares them with the published ones."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -15,11 +18,11 @@ SCHEDULE = (
 )
 
 
-def weights(folder):
+def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-def test_a_resumed_run_halves_and_reloads_as_a_straight_one(workspace):
+def test_a_resumed_run_halves_and_reloads_as_a_straight_one(workspace: Path) -> None:
     straight = fit(*SCHEDULE, epochs=6)
     (scheduler,) = (config.scheduler for config in straight.trainer.lr_scheduler_configs)
     assert 1 <= scheduler.num_halvings <= 5
@@ -29,7 +32,7 @@ def test_a_resumed_run_halves_and_reloads_as_a_straight_one(workspace):
         assert torch.equal(weight, weights(RUN.with_name("version_1"))[name]), name
 
 
-def test_halving_brings_back_the_best_weights_and_forgets_the_moments():
+def test_halving_brings_back_the_best_weights_and_forgets_the_moments() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
     scheduler = HalveAndReload(optimizer, patience=2)
@@ -49,8 +52,8 @@ def test_halving_brings_back_the_best_weights_and_forgets_the_moments():
     assert "_model" not in scheduler.state_dict()
 
 
-def test_the_reference_can_be_renewed_and_epochs_waited_for():
-    def rates(**settings):
+def test_the_reference_can_be_renewed_and_epochs_waited_for() -> None:
+    def rates(**settings: Any) -> float:
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
         scheduler = HalveAndReload(optimizer, patience=2, **settings)
         for elbo in (-1.0, -2.0, -2.0, -1.5, -1.6):
@@ -64,6 +67,6 @@ def test_the_reference_can_be_renewed_and_epochs_waited_for():
 
 
 @pytest.mark.parametrize("settings", [{"patience": 0}, {"max_halvings": 0}])
-def test_bad_settings(settings):
+def test_bad_settings(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
         HalveAndReload(torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0), **settings)
