@@ -1,8 +1,3 @@
-import hashlib
-import io
-import multiprocessing
-import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,94 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from scipy.io import savemat
 
 from datamodules import OmniglotDataModule
 from datamodules import files as published_files
 from datamodules.binarization import draw_binary
-from datamodules.files import PublishedFile
 from datamodules.omniglot_sources import FILES, FOLDERS, shrink
-
-ALPHABETS = {"background": ["Tagalog", "Greek", "Greek"], "evaluation": ["Angelic"]}  # of each character
-DRAWINGS = {
-    part: np.random.default_rng(len(names)).random((len(names), 20, 105, 105)) < 0.1
-    for part, names in ALPHABETS.items()
-}
-
-
-def write_zips(folder: Path) -> None:
-    number = 0
-    for part, names in ALPHABETS.items():
-        with zipfile.ZipFile(folder / f"images_{part}.zip", "w") as archive:
-            for alphabet, drawings in zip(names, DRAWINGS[part], strict=True):
-                number += 1
-                for drawer, ink in enumerate(drawings, 1):
-                    page = io.BytesIO()
-                    Image.fromarray(~ink).save(page, "PNG")
-                    archive.writestr(
-                        f"images_{part}/{alphabet}/character{number:02}/{number:04}_{drawer:02}.png", page.getvalue()
-                    )
-
-
-def write_npz(folder: Path) -> None:
-    for part, drawings in DRAWINGS.items():
-        np.savez(folder / f"images_{part}.npz", images=~drawings, labels=np.zeros(drawings.shape[:2], dtype=np.int64))
-    rows = [f"{part}\t0\t0001\t0\t{name}\tcharacter01" for part, names in ALPHABETS.items() for name in names]
-    header = "split\tlabel\tfile_prefix\talphabet_id\talphabet\tcharacter"
-    (folder / "classes.tsv").write_text("\n".join([header, *rows]) + "\n")
-
-
-CHARDATA = np.random.default_rng(0).random((26, 28, 28))  # 20 to train on, 6 for test
-CHARDATA_ALPHABETS, CHARDATA_CHARACTERS = np.arange(26) % 3, np.arange(26) % 2 + 1
-
-
-def write_chardata(folder: Path) -> None:
-    columns = CHARDATA.swapaxes(1, 2).reshape(26, 784).T
-    one_hot = np.eye(3)[CHARDATA_ALPHABETS].T
-    arrays = {"data": columns, "target": one_hot, "targetchar": CHARDATA_CHARACTERS[None]}
-    train = {name: array[:, :20] for name, array in arrays.items()}
-    savemat(folder / "chardata.mat", train | {f"test{name}": array[:, 20:] for name, array in arrays.items()})
-
-
-WRITERS = {"torchvision": write_zips, "npz": write_npz, "chardata": write_chardata}
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tiny files of each variant."""
-    folder = tmp_path_factory.mktemp("sources")
-    for variant, write in WRITERS.items():
-        (folder / variant).mkdir()
-        write(folder / variant)
-    return folder
-
-
-@pytest.fixture
-def put(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """A function that puts a variant's files into a data folder and lets them pass for the official ones."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def put_variant(variant: str) -> Path:
-        folder = tmp_path / "data" / FOLDERS[variant]
-        folder.mkdir(parents=True, exist_ok=True)
-        known = []
-        for path in sorted((sources / variant).iterdir()):
-            (folder / path.name).write_bytes(path.read_bytes())
-            known.append(PublishedFile(path.name, hashlib.md5(path.read_bytes()).hexdigest(), []))
-        assert {file.name for file in known} == {file.name for file in FILES[variant]}
-        monkeypatch.setitem(FILES, variant, known)
-        return folder
-
-    return put_variant
-
-
-def ready(tmp_path: Path, variant: str, **options: Any) -> OmniglotDataModule:
-    options = {"binarize": "none", "val_size": 4, **options}
-    data = OmniglotDataModule(data_dir=str(tmp_path / "data"), variant=variant, **options)
-    data.prepare_data()
-    data.setup()
-    return data
+from tests.datamodules.omniglot_files import CHARDATA, CHARDATA_ALPHABETS, CHARDATA_CHARACTERS, DRAWINGS, ready
 
 
 @pytest.mark.parametrize("variant", ["torchvision", "npz"])
@@ -169,88 +82,6 @@ def test_pixels_of_chardata_are_drawn_from_its_own_grey_values(
         )
 
 
-def test_a_cache_of_another_version_is_not_read(put: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = put("chardata")
-    whole = ready(tmp_path, "chardata").splits
-    (cache,) = folder.glob("*.npz")
-    with np.load(cache) as arrays:
-        rounded = {**arrays, "images": (255 * arrays["images"]).round().astype(np.uint8)}
-    cache.unlink()
-    np.savez(folder / "omniglot-chardata-28-v1.npz", **rounded)
-    assert ready(tmp_path, "chardata").splits.train.images.equal(whole.train.images)
-    np.savez(cache, **rounded)
-    with pytest.raises(ValueError, match=r"is damaged .*: delete it"):
-        ready(tmp_path, "chardata")
-
-
-def test_it_is_preprocessed_once(put: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = put("npz")
-    first = ready(tmp_path, "npz")
-    for path in folder.glob("images_*"):
-        path.unlink()
-    again = ready(tmp_path, "npz", download=False)
-    assert again.splits.train.images.equal(first.splits.train.images)
-    assert sorted(path.name for path in folder.iterdir()) == ["classes.tsv", "omniglot-npz-28-v2.npz"]
-
-
-def test_the_users_cache_serves_where_the_folder_cannot_be_written(
-    put: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = put("npz")
-    replace = os.replace
-
-    def read_only(source: Any, target: Any) -> None:
-        if folder in Path(target).parents:
-            raise PermissionError(f"{target} is read-only")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", read_only)
-    before = sorted(folder.iterdir())
-    ready(tmp_path, "npz")
-    assert sorted(folder.iterdir()) == before
-    assert [path.name for path in (tmp_path / "cache" / "skipvae").iterdir()] == ["omniglot-npz-28-v2.npz"]
-    ready(tmp_path, "npz", cache_dir=str(tmp_path / "elsewhere"))
-    assert (tmp_path / "elsewhere" / "omniglot-npz-28-v2.npz").exists()
-    with pytest.raises(OSError, match="set cache_dir"):
-        ready(tmp_path, "npz", cache_dir=str(folder / "classes.tsv"))
-
-
-def test_an_interrupted_preprocessing_leaves_nothing(
-    put: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = put("npz")
-    before = sorted(folder.iterdir())
-
-    def interrupted(path: Any, **arrays: Any) -> None:
-        Path(path).write_bytes(b"half of it")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(np, "savez", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        ready(tmp_path, "npz")
-    assert sorted(folder.iterdir()) == before
-
-
-def test_several_processes_may_start_together(put: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = put("npz")
-    context = multiprocessing.get_context("fork")
-    start, totals = context.Barrier(4), context.Queue()
-
-    def prepare() -> None:
-        start.wait()
-        totals.put(int(ready(tmp_path, "npz").splits.train.images.long().sum()))
-
-    processes = [context.Process(target=prepare) for _ in range(4)]
-    for process in processes:
-        process.start()
-    found = {totals.get(timeout=60) for _ in processes}
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * 4
-    assert found == {int(ready(tmp_path, "npz").splits.train.images.long().sum())}
-    assert not list(folder.glob(".*"))
-
-
 @pytest.mark.parametrize("variant", list(FILES))
 def test_absent_files_are_named_with_their_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: Any
@@ -287,16 +118,6 @@ def test_a_damaged_file_is_named_and_nothing_is_kept(put: Callable[[str], Path],
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.parametrize("keep", [0, 1000, -1])
-def test_a_damaged_cache_is_named(put: Callable[[str], Path], tmp_path: Path, keep: int) -> None:
-    folder = put("npz")
-    ready(tmp_path, "npz")
-    path = folder / "omniglot-npz-28-v2.npz"
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"is damaged .*: delete it"):
-        ready(tmp_path, "npz")
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -313,15 +134,6 @@ def test_arguments_out_of_range_are_named(put: Callable[[str], Path], tmp_path: 
     put("chardata")
     with pytest.raises(ValueError, match=next(iter(options))):
         ready(tmp_path, **{"variant": "chardata", **options})
-
-
-@pytest.mark.parametrize(("height", "size"), [(105, 28), (15, 1), (15, 4), (15, 14), (15, 15)])
-def test_shrinking_measures_the_share_of_ink(height: int, size: int) -> None:
-    ink = torch.from_numpy(DRAWINGS["background"][0][:2, :height, :height])
-    # magnified by `size`, every new pixel is a block of height x height whole ones
-    magnified = ink.repeat_interleave(size, 1).repeat_interleave(size, 2)
-    share = magnified.view(2, size, height, size, height).double().mean((2, 4))
-    assert (shrink(ink, size) - 255 * share).abs().max() <= 0.5 + 1e-3  # it is rounded, from float32
 
 
 def test_shared_omniglot_is_whole(shared_data: Path, tmp_path: Path) -> None:

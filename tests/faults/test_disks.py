@@ -19,7 +19,7 @@ from tests.faults.conftest import Inject
 from tests.faults.processes import Child
 from tests.faults.test_kills import SAVING, assert_nothing_lost, assert_whole, finish, straight
 from tests.faults.work import IMAGES, QUIET, RUNS, command, train
-from tests.training.test_resume import assert_same_run
+from tests.same_run import assert_same_run
 
 
 def full_disk(limit: int, *args: str) -> None:

@@ -15,7 +15,7 @@ import torch
 from tests.faults.conftest import Inject
 from tests.faults.processes import Child
 from tests.faults.work import MODELS, RUNS, curves, train
-from tests.training.test_resume import assert_same_run
+from tests.same_run import assert_same_run
 
 SAVING = ["--checkpoints.every_n_train_steps=3"]
 

@@ -11,7 +11,7 @@ from tests.callbacks.tiny import make_model, make_trainer
 from tests.command_line import plain
 from tests.faults.conftest import Inject
 from tests.faults.work import MODELS, write_corpus
-from tests.training.test_resume import assert_same
+from tests.same_run import assert_same
 
 WATCHERS = {
     "no logger": ["--trainer.logger=false"],

@@ -8,7 +8,8 @@ import torch
 
 from skipvae import VAE
 from tests.command_line import QUIET, RUN, TINY, TINY_MODEL, contents, error_of, fit, plain, resume
-from tests.training.test_resume import LAST, StopAt, assert_same_run, interrupt
+from tests.same_run import assert_same_run
+from tests.training.test_resume import LAST, StopAt, interrupt
 
 pytestmark = pytest.mark.slow
 
