@@ -79,10 +79,11 @@ class ImageDecoder(Decoder):
         self.likelihood = Bernoulli() if likelihood is None else likelihood
 
     @abstractmethod
-    def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
+    def logits(self, x: Tensor | None, z: Tensor | None) -> Tensor:
         """The parameters of the likelihood of each pixel, (B, P, H, W), P = likelihood.num_parameters(C).
 
-        For the Bernoulli likelihood the log-odds, (B, C, H, W).
+        For the Bernoulli likelihood the log-odds, (B, C, H, W). x is None where they do not depend on it: a decoder
+        whose pixels depend on each other overrides `sample` and `preview`.
         """
 
     def check(self, x: Tensor) -> str | None:
@@ -93,3 +94,11 @@ class ImageDecoder(Decoder):
         """log p(x|z) in nats, (B,), for x (B, C, H, W) and z (B, K)."""
         check_image_shape(x, self.image_shape)
         return self.likelihood.log_prob(self.logits(x, z), x)
+
+    def sample(self, z: Tensor | None, *, generator: torch.Generator | None = None, **options: Any) -> Tensor:
+        """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W)."""
+        return self.likelihood.sample(self.logits(None, z), generator)
+
+    def preview(self, z: Tensor) -> Tensor:
+        """The mean of p(x|z), (B, C, H, W)."""
+        return self.likelihood.mean(self.logits(None, z))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from math import prod
 
-import torch
 from torch import Tensor, nn
 
 from skipvae.decoders.base import ImageDecoder
@@ -85,11 +84,3 @@ class MLPDecoder(ImageDecoder):
         for layer in self.hidden:
             h = layer(h, z).relu_()
         return self.output(h, z).view(-1, *self.parameter_shape)  # type: ignore[no-any-return]
-
-    def preview(self, z: Tensor) -> Tensor:
-        """The mean of p(x|z), (B, C, H, W)."""
-        return self.likelihood.mean(self.logits(None, z))
-
-    def sample(self, z: Tensor | None, *, generator: torch.Generator | None = None, **options: object) -> Tensor:
-        """x ~ p(x|z), (B, C, H, W)."""
-        return self.likelihood.sample(self.logits(None, z), generator)

@@ -102,8 +102,9 @@ class GatedPixelCNNDecoder(PixelByPixelDecoder):
         )
         he_normal(self)
 
-    def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
+    def logits(self, x: Tensor | None, z: Tensor | None) -> Tensor:
         """The log-odds of each pixel given those before it, (B, C, H, W)."""
+        assert x is not None
         *maps, output_maps = self.latent_maps_of(z)
         v = h = x
         for layer, layer_maps in zip(self.layers, maps, strict=True):

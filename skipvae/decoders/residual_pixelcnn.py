@@ -74,8 +74,9 @@ class ResidualPixelCNNDecoder(PixelByPixelDecoder):
         if self.maps is not None:
             xavier_uniform(self.maps)
 
-    def logits(self, x: Tensor, z: Tensor | None) -> Tensor:
+    def logits(self, x: Tensor | None, z: Tensor | None) -> Tensor:
         """The log-odds of each pixel given those before it, (B, 1, H, W)."""
+        assert x is not None
         first_maps, *maps, output_maps = self.latent_maps_of(z)
         y = [F.elu(self.first_norm(self.first(with_maps(x, first_maps))))]  # y_1, y_2, ...
         u = y[0]

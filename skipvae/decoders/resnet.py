@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -110,11 +109,3 @@ class ResNetDecoder(ImageDecoder):
         if self.latent_output is not None:
             parameters = parameters + self.latent_output(z)[:, :, None, None]
         return parameters
-
-    def preview(self, z: Tensor) -> Tensor:
-        """The mean of p(x|z), (B, C, H, W)."""
-        return self.likelihood.mean(self.logits(None, z))
-
-    def sample(self, z: Tensor | None, *, generator: torch.Generator | None = None, **options: object) -> Tensor:
-        """x ~ p(x|z), (B, C, H, W)."""
-        return self.likelihood.sample(self.logits(None, z), generator)

@@ -19,6 +19,7 @@ class Metric(NamedTuple):
         of_labels: whether it is about the labels of the data; these have a table of their own in studies.
         unless_zero: whether it is left out where it is zero.
         without_z: meaning for a model without latent variables, where it differs.
+        logged: whether loggers get it, as val/KEY and test/KEY.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Metric(NamedTuple):
     unless_zero: bool = False
     without_z: str = ""
     unit: str = "nats"
+    logged: bool = False
 
 
 METRICS = (
@@ -40,22 +42,44 @@ METRICS = (
         1,
         +1,
         without_z="log p(x), higher is better{caveat}",
+        logged=True,
     ),
-    Metric("reconstruction", "recon.", "log-likelihood of x given z", 1),
-    Metric("kl", "KL", "KL(q(z|x) || p(z)): what z costs", 1),
+    Metric(
+        "reconstruction",
+        "recon.",
+        "log-likelihood of x given z",
+        1,
+        logged=True,
+    ),
+    Metric(
+        "kl",
+        "KL",
+        "KL(q(z|x) || p(z)): what z costs",
+        1,
+        logged=True,
+    ),
     Metric(
         "mi",
         "MI",
         "mutual information of x and z, by {mi_examples:,} examples (at most ln N = {mi_ceiling:.2f})",
         2,
         +1,
+        logged=True,
     ),
     Metric("aggregated_kl", "", "KL(q(z) || p(z)), all these x taken together"),
     Metric("true_mi", "true MI", "mutual information in the process that made the data", 2),
     Metric("decoder_dependence", "", "how far log p(x|z) moves, up or down, when z is exchanged between examples"),
     Metric("exchange_loss", "", "by how much log p(x|z) falls then: what x's own z is worth to the decoder"),
     Metric("prior_dependence", "", "how far log p(x|z) moves when z is drawn from the prior"),
-    Metric("au", "AU", "active units of {num_units} (variance above {au_threshold:g})", 1, +1, unit=""),
+    Metric(
+        "au",
+        "AU",
+        "active units of {num_units} (variance above {au_threshold:g})",
+        1,
+        +1,
+        unit="",
+        logged=True,
+    ),
     Metric(
         "au_published",
         "AU 0.02",
@@ -71,9 +95,18 @@ METRICS = (
         1,
         -1,
         without_z="-log p(x){caveat}",
+        logged=True,
     ),
     Metric("true_nll", "true NLL", "-log p(x) of the process that made the data", 2),
-    Metric("ppl", "PPL", "perplexity per token, lower is better", 1, -1, unit=""),
+    Metric(
+        "ppl",
+        "PPL",
+        "perplexity per token, lower is better",
+        1,
+        -1,
+        unit="",
+        logged=True,
+    ),
     Metric(
         "nats_per_word",
         "nats/word",
@@ -90,6 +123,7 @@ METRICS = (
         3,
         -1,
         unit="bits per byte",
+        logged=True,
     ),
     Metric(
         "unk_fraction", "unknown words", "unknown words of the split; above 0.05 all of the above is too low", unit=""
@@ -105,8 +139,15 @@ METRICS = (
         unit="",
     ),
     Metric("truncated_fraction", "cut", "sentences of the split cut at max_length", unless_zero=True, unit=""),
-    Metric("amortization_gap", "", "what the steps of inference add to the encoder's ELBO"),
-    Metric("diverged", "", "examples whose inference went back to its best step", unless_zero=True, unit=""),
+    Metric(
+        "amortization_gap",
+        "",
+        "what the steps of inference add to the encoder's ELBO",
+        logged=True,
+    ),
+    Metric(
+        "diverged", "", "examples whose inference went back to its best step", unless_zero=True, unit="", logged=True
+    ),
     Metric("seconds", "seconds", "", 0, unit="seconds"),
     Metric(
         "probe_accuracy",
@@ -115,11 +156,25 @@ METRICS = (
         better=+1,
         of_labels=True,
         unit="",
+        logged=True,
     ),
     Metric(
-        "knn_accuracy", "10 neighbours", "the same by the 10 nearest neighbours", better=+1, of_labels=True, unit=""
+        "knn_accuracy",
+        "10 neighbours",
+        "the same by the 10 nearest neighbours",
+        better=+1,
+        of_labels=True,
+        unit="",
+        logged=True,
     ),
-    Metric("bag_of_words_accuracy", "bag of words", "reference: the same by word counts", of_labels=True, unit=""),
+    Metric(
+        "bag_of_words_accuracy",
+        "bag of words",
+        "reference: the same by word counts",
+        of_labels=True,
+        unit="",
+        logged=True,
+    ),
     Metric("majority_accuracy", "", "majority-class baseline", of_labels=True, unit=""),
     Metric(
         "nmi",
@@ -128,6 +183,7 @@ METRICS = (
         better=+1,
         of_labels=True,
         unit="",
+        logged=True,
     ),
     Metric(
         "ari",
@@ -136,6 +192,7 @@ METRICS = (
         better=+1,
         of_labels=True,
         unit="",
+        logged=True,
     ),
 )
 """In the order of the tables."""

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from skipvae.decoders.base import Decoder
+from skipvae.metrics.registry import METRICS
 from skipvae.models.evaluation import LikelihoodEvaluation, with_facts
 from skipvae.training.accumulation import average_over_group, ends_step
 from skipvae.training.checkpoint_hooks import CheckpointHooks
@@ -29,8 +30,6 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
     `evaluation`, and offer a `decoder`. `docs/architecture.md` follows one training step through the files.
     """
 
-    logged: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction", "kl", "mi", "au", "nll", "ppl", "bits_per_byte")
-    """The results that go to the loggers, as val/... and test/..."""
     not_in_spec: ClassVar[frozenset[str]] = frozenset(
         {"optimizer", "lr_scheduler", "num_importance_samples", "max_mi_examples", "max_probe_examples", "compile"}
     )
@@ -183,7 +182,7 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
         if self._caveat is not None:
             self.results["caveat"] = self._caveat
         self.evaluation.reset()
-        for name in self.logged:
+        for name in (metric.key for metric in METRICS if metric.logged):
             if name in self.results:
                 self.log(f"{stage}/{name}", float(self.results[name]), prog_bar=name in prog_bar)
         if self.restored_step is not None:

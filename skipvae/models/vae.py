@@ -46,12 +46,6 @@ class VAE(GenerativeModel):
         (torch.Size([3]), torch.Size([3]), torch.Size([4, 1, 28, 28]))
     """
 
-    logged = (
-        *GenerativeModel.logged,
-        *("amortization_gap", "diverged"),
-        *("probe_accuracy", "knn_accuracy", "bag_of_words_accuracy", "nmi", "ari"),
-    )
-
     def __init__(
         self,
         encoder: Encoder | None,
