@@ -115,7 +115,7 @@ def _examples(split: str, source: Any) -> Examples:
 
 
 def _read(path: Path) -> Any:
-    """What a file holds: an array, or images and labels."""
+    """The content of a file: an array, or images and labels."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: give data.train the arrays of your images")
     try:

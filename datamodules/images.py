@@ -111,7 +111,7 @@ class ImageDataModule(InMemoryDataModule):
         self.splits = Splits(train, val, test)
 
     def checked(self, loaded: Any) -> Splits:
-        """What `load` returned, as tensors.
+        """The loaded splits as tensors.
 
         Raises:
             ValueError: If it cannot be used; says what to do.

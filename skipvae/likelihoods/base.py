@@ -116,6 +116,6 @@ DENSITY = "a log-density, which may be above 0"
 
 
 def describe(x: Tensor) -> str:
-    """What a user is told of the data: its type and range."""
+    """The type and range of the data, for messages."""
     name = str(x.dtype).removeprefix("torch.")
     return f"{name} from {x.min():g} to {x.max():g}" if x.numel() else f"{name} without values"

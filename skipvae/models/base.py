@@ -1,4 +1,4 @@
-"""What the models share: a training step, an evaluation, and the optimiser."""
+"""The base of the models: a training step, an evaluation, and the optimiser."""
 
 from typing import Any, ClassVar
 
