@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.command_line import QUIET, ROOT, plain
 
@@ -14,7 +15,7 @@ COMMANDS = [block.replace("\\\n", "") for block in re.findall(r"```sh\n(.*?)```"
 QUICK = (*QUIET, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=2")
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=["text", "images and networks", "optimiser"])
+@pytest.mark.parametrize("command", COMMANDS, ids=["text", "pictures", "images and networks", "optimiser"])
 def test_the_page_works(workspace: Path, monkeypatch: pytest.MonkeyPatch, command: Any) -> None:
     monkeypatch.syspath_prepend(str(workspace))
     Path("configs").symlink_to(ROOT / "configs")
@@ -22,6 +23,9 @@ def test_the_page_works(workspace: Path, monkeypatch: pytest.MonkeyPatch, comman
     subjects, places = ["the cat", "a dog", "my hen"], ["mat", "tree", "roof", "car"]
     sentences = [f"{who} sat on the {place} {n} times" for who in subjects for place in places for n in range(9)]
     Path("mine.txt").write_text("\n".join(sentences))
+    Path("PICTURES").mkdir()
+    for level in range(200):
+        Image.new("RGB", (40, 36), (level, 10, 255 - level)).save(f"PICTURES/{level}.png")
     fitted = plain([*shlex.split(command)[1:], *QUICK])
     assert fitted.trainer.global_step == 3
     tested = plain(["test", "--ckpt_path=last", *QUIET, "--trainer.limit_test_batches=1"])
