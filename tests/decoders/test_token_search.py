@@ -185,7 +185,7 @@ def test_a_search_does_not_depend_on_the_batch() -> None:
 
 
 def test_a_prefix_is_returned_only_where_no_beam_has_ended() -> None:
-    """The end symbol is rare: the likeliest prefix beats every ended sentence, which is what a search returns."""
+    """EOS is rare: the most probable prefix beats every ended sentence, which is what a search returns."""
     tokens, scores = beam_search(*constant(0.0, 0.0, 0.0, 0.1, 0.9)(4), num_beams=4, max_length=3)
     assert tokens.tolist() == [[BOS, EOS]]
     assert scores.exp().item() == pytest.approx(0.1)

@@ -208,15 +208,15 @@ def test_labels_are_compared_in_tests_only(images: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "mend"),
+    ("options", "fix"),
     [
         ({"free_bits": 0.1, "inference": SVI()}, "leave it out"),
         ({"free_bits": 0.1, "inference": SemiAmortized(gradient="none")}, "leave it out"),
         ({"num_importance_samples": -5}, "give 0 for none"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(options: dict[str, Any], mend: str) -> None:
-    with pytest.raises(ValueError, match=mend):
+def test_settings_that_cannot_work_are_refused(options: dict[str, Any], fix: str) -> None:
+    with pytest.raises(ValueError, match=fix):
         mlp(**options)
 
 
