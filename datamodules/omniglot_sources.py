@@ -77,7 +77,9 @@ def _read_chardata(path: Path) -> Corpus:
         images=images.astype(np.float32),
         characters=np.unique(1000 * alphabets + within, return_inverse=True)[1].astype(np.int64),
         alphabets=alphabets.astype(np.int64),
-        alphabet_names=np.array([f"alphabet {number}" for number in range(1, alphabets.max() + 2)]),  # not named there
+        alphabet_names=np.array(
+            [f"alphabet {number}" for number in range(1, np.max(alphabets) + 2)]
+        ),  # not named there
         sizes=np.array([len(images) - test, 0, test]),
     )
 

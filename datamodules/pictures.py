@@ -108,4 +108,4 @@ def is_colored(path: Path) -> bool:
         pixels = read_picture(path, Format(64, 64, True, "stretch", 255)).astype(np.int16)
     except ValueError:
         return False
-    return bool((pixels.max(0) - pixels.min(0)).max() > 8)  # JPEG's grey is not quite grey
+    return bool(np.max(np.ptp(pixels, axis=0)) > 8)  # JPEG's grey is not quite grey

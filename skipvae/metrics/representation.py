@@ -90,7 +90,7 @@ def _accuracies(fitted_on: _Arrays, scored_on: _Arrays) -> dict[str, float]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 
-    majority = np.bincount(fitted_on.label).argmax()
+    majority = np.argmax(np.bincount(fitted_on.label))
     classifiers: dict[str, Any] = {
         "probe_accuracy": LogisticRegression(max_iter=1000),
         "knn_accuracy": KNeighborsClassifier(min(NEIGHBOURS, len(fitted_on.label))),
