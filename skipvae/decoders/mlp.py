@@ -42,6 +42,7 @@ class MLPDecoder(ImageDecoder):
     Source: Dieng et al. 2019 (arXiv:1807.04863), section 3, and their published code.
 
     Example:
+        >>> import torch
         >>> decoder = MLPDecoder(latent_dim=2, hidden_dim=8, skip=True)
         >>> decoder.sample(torch.zeros(3, 2)).shape
         torch.Size([3, 1, 28, 28])

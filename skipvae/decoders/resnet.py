@@ -58,6 +58,7 @@ class ResNetDecoder(ImageDecoder):
         ValueError: if latent_dim is 0, there are no blocks, or more levels than the image can be halved.
 
     Example:
+        >>> import torch
         >>> decoder = ResNetDecoder(latent_dim=2, image_shape=(3, 30, 17), channels=[8, 4], skip=True)
         >>> decoder.sample(torch.zeros(5, 2)).shape
         torch.Size([5, 3, 30, 17])
