@@ -131,6 +131,8 @@ def table(results: Mapping[str, Any], stage: str, num_importance_samples: int | 
     found = Table(
         title=f"{stage}: {results.get('num_examples', 0):,} examples, nats per example",
         title_justify="left",
+        caption=f"log p(x) is {results['measure']}" if "measure" in results else None,
+        caption_justify="left",
         box=SIMPLE,
     )
     found.add_column("metric", no_wrap=True)

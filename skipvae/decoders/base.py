@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from skipvae.likelihoods import Bernoulli, Likelihood
+from skipvae.likelihoods import Bernoulli, Likelihood, Measure
 from skipvae.nn.image_checks import check_image_shape
 from skipvae.persistence.spec import Component
 
@@ -33,8 +33,8 @@ class Decoder(Component, nn.Module, ABC):
     def sample(self, z: Tensor | None, *args: Any, **options: Any) -> Tensor:
         """x ~ p(x|z), one for each row of z (B, K)."""
 
-    def check(self, x: Tensor) -> str | None:
-        """A caveat of log p(x|z) for such x, for the table of results; None for none.
+    def check(self, x: Tensor) -> Measure | None:
+        """The meaning of log p(x|z) for such x, for the results; None where it needs no words, as for text.
 
         Raises:
             ValueError: if x is not what p(x|z) is a likelihood of, where `log_prob` would not notice.
@@ -86,7 +86,7 @@ class ImageDecoder(Decoder):
         whose pixels depend on each other overrides `sample` and `preview`.
         """
 
-    def check(self, x: Tensor) -> str | None:
+    def check(self, x: Tensor) -> Measure | None:
         """See `Decoder.check`: what the likelihood says of x."""
         return self.likelihood.check(x)
 

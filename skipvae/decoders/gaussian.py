@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skipvae.decoders.mlp import MLPDecoder
+from skipvae.likelihoods import Measure
 from skipvae.nn.image_checks import check_image_shape
 from skipvae.posteriors.diagonal_gaussian import LOG_2PI
 
@@ -47,8 +48,9 @@ class GaussianMLPDecoder(MLPDecoder):
             raise ValueError(f"scale={scale} must be above 0: it is a standard deviation")
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learn_scale)
 
-    def check(self, x: Tensor) -> None:
+    def check(self, x: Tensor) -> Measure:
         """Accepts any real x."""
+        return Measure.DENSITY
 
     def log_prob(self, x: Tensor, z: Tensor | None) -> Tensor:
         """log p(x|z) = -1/2 |(x - mean) / scale|^2 - D (log scale + 1/2 log 2 pi) in nats, (B,), D = C H W.

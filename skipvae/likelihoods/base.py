@@ -1,11 +1,11 @@
 """The contract of likelihoods: the parameters that a decoder computes, and x, to log p(x)."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from skipvae.likelihoods.measure import Measure
 from skipvae.persistence.spec import Component
 
 LEVELS = 256
@@ -18,11 +18,11 @@ class Likelihood(Component, nn.Module, ABC):
     x is (B, C, ...): images (B, C, H, W), and tables (B, D) as (B, 1, D). The parameters of all channels of a pixel are
     (B, P, ...) with P = `num_parameters(C)`, as a convolution with P output channels gives them.
 
-    Class attributes:
-        density: whether log p(x) is a log-density, which may be above 0, and not the log of a probability.
+    Attributes:
+        measure: whether log p(x) is the log of a probability or of a density, and of which data.
     """
 
-    density: ClassVar[bool]
+    measure: Measure
 
     @abstractmethod
     def num_parameters(self, channels: int) -> int:
@@ -67,8 +67,8 @@ class Likelihood(Component, nn.Module, ABC):
         """The mean of x, (B, C, ...)."""
 
     @abstractmethod
-    def check(self, x: Tensor) -> str | None:
-        """A caveat of log p(x) for such data, for the table of results; None for none.
+    def check(self, x: Tensor) -> Measure:
+        """The meaning of log p(x) for such data: `measure`, unless the data are accepted with less.
 
         Raises:
             ValueError: for data that this is no likelihood of, with the one to use instead.
@@ -109,10 +109,6 @@ def levels(x: Tensor) -> Tensor:
 def are_levels(x: Tensor) -> bool:
     """Whether all values are k / 255 for whole k, to the precision of bfloat16's rounding of the data in float32."""
     return in_unit_interval(x) and bool(((x * (LEVELS - 1)) - (x * (LEVELS - 1)).round()).abs().max() < 1e-3)
-
-
-DENSITY = "a log-density, which may be above 0"
-"""The caveat of likelihoods of continuous data."""
 
 
 def describe(x: Tensor) -> str:

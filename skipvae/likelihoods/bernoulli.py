@@ -1,13 +1,13 @@
 """Likelihoods of values from 0 to 1 by one logit each: of binary data, and of continuous data."""
 
 import math
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from skipvae.likelihoods.base import DENSITY, Likelihood, describe, in_unit_interval, is_binary, wide
+from skipvae.likelihoods.base import Likelihood, describe, in_unit_interval, is_binary, wide
+from skipvae.likelihoods.measure import Measure
 
 
 class Bernoulli(Likelihood):
@@ -20,7 +20,7 @@ class Bernoulli(Likelihood):
         tensor([-2.7726])
     """
 
-    density: ClassVar[bool] = False
+    measure = Measure.BINARY
 
     def num_parameters(self, channels: int) -> int:
         """One logit for each channel."""
@@ -39,14 +39,14 @@ class Bernoulli(Likelihood):
         """The probability of a one, (B, C, ...)."""
         return wide(parameters).sigmoid()
 
-    def check(self, x: Tensor) -> str | None:
+    def check(self, x: Tensor) -> Measure:
         """See `Likelihood.check`."""
         if not in_unit_interval(x):
             raise ValueError(
                 f"pixels must be floats from 0 to 1, but are {describe(x)}: scale them, bytes by x.float() / 255, "
                 "-1 to 1 by (x + 1) / 2, or take skipvae.likelihoods.Gaussian"
             )
-        return None if is_binary(x) else "no log-density: a Bernoulli likelihood of grey values"
+        return self.measure if is_binary(x) else Measure.NEITHER
 
 
 class ContinuousBernoulli(Likelihood):
@@ -64,7 +64,7 @@ class ContinuousBernoulli(Likelihood):
         tensor([0.])
     """
 
-    density: ClassVar[bool] = True
+    measure = Measure.DENSITY
 
     def num_parameters(self, channels: int) -> int:
         """One logit for each channel."""
@@ -90,14 +90,14 @@ class ContinuousBernoulli(Likelihood):
         near, far = _near_zero(logits)
         return torch.where(near, 0.5 + logits / 12, 0.5 + 0.5 / (far / 2).tanh() - 1 / far)
 
-    def check(self, x: Tensor) -> str | None:
+    def check(self, x: Tensor) -> Measure:
         """See `Likelihood.check`."""
         if not in_unit_interval(x):
             raise ValueError(
                 f"a continuous Bernoulli likelihood is one of floats from 0 to 1, but x is {describe(x)}: scale the "
                 "data, or use skipvae.likelihoods.Gaussian"
             )
-        return DENSITY
+        return self.measure
 
 
 def _near_zero(logits: Tensor) -> tuple[Tensor, Tensor]:

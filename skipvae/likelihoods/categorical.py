@@ -1,12 +1,11 @@
 """The likelihood of bytes that knows nothing of their order: a probability for each of the 256 values."""
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from skipvae.likelihoods.base import LEVELS, Likelihood, are_levels, describe, levels, per_channel, wide
+from skipvae.likelihoods.measure import Measure
 
 
 class Categorical(Likelihood):
@@ -21,7 +20,7 @@ class Categorical(Likelihood):
         tensor([-5.5452])
     """
 
-    density: ClassVar[bool] = False
+    measure = Measure.BYTES
 
     def num_parameters(self, channels: int) -> int:
         """256 logits for each channel."""
@@ -44,11 +43,11 @@ class Categorical(Likelihood):
         values = torch.linspace(0, 1, LEVELS, device=logits.device, dtype=logits.dtype)
         return (logits.softmax(1).movedim(1, -1) * values).sum(-1)
 
-    def check(self, x: Tensor) -> str | None:
+    def check(self, x: Tensor) -> Measure:
         """See `Likelihood.check`."""
         if not are_levels(x):
             raise ValueError(
                 f"a categorical likelihood is one of bytes, as floats k / 255, but x is {describe(x)}: leave bytes as "
                 "they are, or use skipvae.likelihoods.Gaussian"
             )
-        return None
+        return self.measure

@@ -1,12 +1,11 @@
 """The likelihood of bytes as intensities: a mixture of logistic distributions, integrated over each byte's interval."""
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from skipvae.likelihoods.base import LEVELS, Likelihood, are_levels, describe, inside, per_channel, wide
+from skipvae.likelihoods.measure import Measure
 
 HALF_BIN = 1 / (LEVELS - 1)
 """Half the distance of two neighbouring bytes on the scale from -1 to 1."""
@@ -44,7 +43,7 @@ class DiscretizedLogistic(Likelihood):
         torch.Size([2])
     """
 
-    density: ClassVar[bool] = False
+    measure = Measure.BYTES
 
     def __init__(self, num_mixtures: int = 5, coupled: bool = False) -> None:
         super().__init__()
@@ -109,14 +108,14 @@ class DiscretizedLogistic(Likelihood):
             v[:, :, channel] = s * (F.softplus((m + 1) / s) - F.softplus((m - 1) / s)) - 1
         return ((logits.softmax(1) * v).sum(1) + 1) / 2
 
-    def check(self, x: Tensor) -> str | None:
+    def check(self, x: Tensor) -> Measure:
         """See `Likelihood.check`."""
         if not are_levels(x):
             raise ValueError(
                 f"a discretized logistic likelihood is one of bytes, as floats k / 255, but x is {describe(x)}: leave "
                 "bytes as they are, or use skipvae.likelihoods.Gaussian"
             )
-        return None
+        return self.measure
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits (B, M, 1 or C, ...), means, log-scales and coefficients (B, M, C, ...) of all components."""

@@ -1,12 +1,13 @@
 """The likelihood of real values: Gaussian, with a scale that is learnt."""
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from skipvae.likelihoods.base import DENSITY, LEVELS, Likelihood, are_levels, describe, inside, wide
+from skipvae.likelihoods.base import LEVELS, Likelihood, are_levels, describe, inside, wide
+from skipvae.likelihoods.measure import Measure
 
 LOG_2PI = math.log(2 * math.pi)
 GAIN = 10.0
@@ -35,8 +36,6 @@ class Gaussian(Likelihood):
         tensor([-0.9189], grad_fn=<DivBackward0>)
     """
 
-    density: ClassVar[bool] = True
-
     def __init__(
         self,
         scale: float = 1.0,
@@ -50,6 +49,7 @@ class Gaussian(Likelihood):
         if learn == "channel" and channels is None:
             raise ValueError("learn: channel needs channels, the number of them")
         self.dequantize, self.learn = dequantize, learn
+        self.measure = Measure.BYTES_BOUND if dequantize else Measure.DENSITY
         start = torch.full((channels if learn == "channel" and channels else 1,), math.log(scale) / GAIN)
         self.weight = nn.Parameter(start, requires_grad=learn != "none")
 
@@ -85,10 +85,10 @@ class Gaussian(Likelihood):
         mean = wide(parameters)
         return ((mean * LEVELS - 0.5) / (LEVELS - 1)).clamp(0, 1) if self.dequantize else mean
 
-    def check(self, x: Tensor) -> str | None:
+    def check(self, x: Tensor) -> Measure:
         """See `Likelihood.check`."""
         if not x.is_floating_point() or not bool(x.isfinite().all()):
             raise ValueError(f"a Gaussian likelihood is one of finite floats, but x is {describe(x)}")
         if self.dequantize and not are_levels(x):
             raise ValueError(f"dequantize: true is for bytes, as floats k / 255, but x is {describe(x)}: leave it out")
-        return "a lower bound, by uniform dequantisation" if self.dequantize else DENSITY
+        return self.measure

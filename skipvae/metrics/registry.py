@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from skipvae.likelihoods import Measure
+
 
 class Metric(NamedTuple):
     """One line of the registry.
@@ -17,7 +19,9 @@ class Metric(NamedTuple):
         digits: after the decimal point, in a study's tables; more where the standard deviation needs them.
         better: +1 if larger is better, -1 if smaller is, 0 if neither.
         of_labels: whether it is about the labels of the data; these have a table of their own in studies.
+        of_likelihood: whether it is a value of log p(x), comparable only where that has the same meaning (`Measure`).
         unless_zero: whether it is left out where it is zero.
+        unless_binary: whether it is left out where x is binary.
         without_z: meaning for a model without latent variables, where it differs.
         logged: whether loggers get it, as val/KEY and test/KEY.
     """
@@ -28,20 +32,32 @@ class Metric(NamedTuple):
     digits: int = 3
     better: int = 0
     of_labels: bool = False
+    of_likelihood: bool = False
     unless_zero: bool = False
+    unless_binary: bool = False
     without_z: str = ""
     unit: str = "nats"
     logged: bool = False
+
+    def is_told_by(self, results: Mapping[str, Any]) -> bool:
+        """Whether results have it, for data where it is worth a line."""
+        is_binary = results.get("measure") == Measure.BINARY
+        return results.get(self.key) is not None and not (self.unless_binary and is_binary)
+
+    def is_shown(self, results: Mapping[str, Any]) -> bool:
+        """Whether it has a place in a table of these results."""
+        return self.is_told_by(results) and bool(results[self.key] or not self.unless_zero)
 
 
 METRICS = (
     Metric(
         "elbo",
         "ELBO",
-        "evidence lower bound, higher is better{caveat}",
+        "evidence lower bound, higher is better",
         1,
         +1,
-        without_z="log p(x), higher is better{caveat}",
+        without_z="log p(x), higher is better",
+        of_likelihood=True,
         logged=True,
     ),
     Metric(
@@ -49,6 +65,7 @@ METRICS = (
         "recon.",
         "log-likelihood of x given z",
         1,
+        of_likelihood=True,
         logged=True,
     ),
     Metric(
@@ -91,11 +108,49 @@ METRICS = (
     Metric(
         "nll",
         "NLL",
-        "-log p(x) at most ({num_importance_samples} samples of z){caveat}",
+        "-log p(x) at most ({num_importance_samples} samples of z)",
         1,
         -1,
-        without_z="-log p(x){caveat}",
+        without_z="-log p(x)",
+        of_likelihood=True,
         logged=True,
+    ),
+    Metric(
+        "elbo_bits_per_dim",
+        "ELBO bits/dim",
+        "-ELBO in bits for each of the {num_dimensions:,} values of x",
+        3,
+        -1,
+        without_z="-log p(x) in bits for each of the {num_dimensions:,} values of x",
+        unit="bits per dimension",
+        of_likelihood=True,
+        unless_binary=True,
+        logged=True,
+    ),
+    Metric(
+        "nll_bits_per_dim",
+        "NLL bits/dim",
+        "the same of the NLL",
+        3,
+        -1,
+        unit="bits per dimension",
+        of_likelihood=True,
+        unless_binary=True,
+        logged=True,
+    ),
+    Metric(
+        "elbo_density_bits_per_dim",
+        "",
+        "-ELBO in bits for each of the {num_dimensions:,} values of x, of a density: not comparable with a probability",
+        unit="bits per dimension",
+        of_likelihood=True,
+    ),
+    Metric(
+        "nll_density_bits_per_dim",
+        "",
+        "the same of the NLL",
+        unit="bits per dimension",
+        of_likelihood=True,
     ),
     Metric("true_nll", "true NLL", "-log p(x) of the process that made the data", 2),
     Metric(
@@ -215,9 +270,8 @@ def meanings(results: Mapping[str, Any], **more: Any) -> Iterator[tuple[str, str
         [('elbo', 'log p(x), higher is better')]
     """
     num_units = len(results.get("kl_per_dim", []))
-    caveat = f"; {results['caveat']}" if "caveat" in results else ""
-    known = _Known({**results, "caveat": caveat}, num_units=num_units, **more)
+    known = _Known(results, num_units=num_units, **more)
     for metric in METRICS:
-        if metric.meaning and metric.key in results and (results[metric.key] or not metric.unless_zero):
+        if metric.meaning and metric.is_shown(results):
             meaning = metric.without_z if metric.without_z and not num_units else metric.meaning
             yield metric.key, meaning.format_map(known)

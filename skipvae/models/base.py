@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from skipvae.decoders.base import Decoder
+from skipvae.likelihoods import Measure
 from skipvae.metrics.registry import METRICS
-from skipvae.models.evaluation import LikelihoodEvaluation, with_facts
+from skipvae.models.evaluation import LikelihoodEvaluation, with_bits, with_facts
 from skipvae.training.accumulation import average_over_group, ends_step
 from skipvae.training.checkpoint_hooks import CheckpointHooks
 from skipvae.training.fast_module import FastModule, clip_in_step
@@ -48,7 +49,8 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
         self.results: dict[str, Any] = {}
         """The results of the last validation or test, in full precision."""
         self.loss_monitor = LossMonitor()
-        self._caveat: str | None = None
+        self._likelihood_measure: Measure | None = None
+        self._num_dimensions = 0
 
     def loss(self, x: Tensor) -> dict[str, Tensor]:
         """The terms of the training loss, scalars in nats per example; the entry "loss" is minimised."""
@@ -112,7 +114,7 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
         """
         super().on_train_batch_start(batch, batch_idx)
         if batch_idx == 0:
-            self._caveat = self.decoder.check(examples_of(batch))
+            self.decoder.check(examples_of(batch))
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """The loss of a batch whose first entry is x; when the loggers are about to write, their means since then."""
@@ -160,7 +162,8 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
         """Seeds the noise of a batch and checks the first one, as in training."""
         super().on_validation_batch_start(batch, batch_idx, dataloader_idx)
         if batch_idx == 0:
-            self._caveat = self.decoder.check(examples_of(batch))
+            x = examples_of(batch)
+            self._likelihood_measure, self._num_dimensions = self.decoder.check(x), x.shape[1:].numel()
 
     def on_validation_epoch_end(self) -> None:
         """Computes the results over the whole split and logs them."""
@@ -179,11 +182,12 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
     def _report(self, stage: str, prog_bar: tuple[str, ...] = ()) -> None:
         data = getattr(self.trainer, "datamodule", None)
         self.results = with_facts(self.evaluation.compute(), getattr(data, "split_facts", {}).get(stage, {}))
-        if self._caveat is not None:
-            self.results["caveat"] = self._caveat
+        if self._likelihood_measure is not None:
+            self.results = with_bits(self.results, self._likelihood_measure, self._num_dimensions)
         self.evaluation.reset()
-        for name in (metric.key for metric in METRICS if metric.logged):
-            if name in self.results:
+        for metric in METRICS:
+            if metric.logged and metric.is_told_by(self.results):
+                name = metric.key
                 self.log(f"{stage}/{name}", float(self.results[name]), prog_bar=name in prog_bar)
         if self.restored_step is not None:
             self.log("step", float(self.restored_step))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skipvae.likelihoods import Measure
 from skipvae.metrics import ActiveUnits, DatasetMean, KLPerDimension, MutualInformation, Representation
 from skipvae.metrics.mutual_information import MAX_EXAMPLES
 from skipvae.objectives.elbo import Elbo
@@ -42,6 +43,35 @@ def with_facts(results: dict[str, Any], facts: Mapping[str, float]) -> dict[str,
         results["nats_per_word"] = nll / facts["words_per_example"]
         results["nats_per_character"] = nll / facts["characters_per_example"]
         results["bits_per_byte"] = nll / facts["bytes_per_example"] / log(2)
+    return results
+
+
+def with_bits(results: dict[str, Any], measure: Measure, num_dimensions: int) -> dict[str, Any]:
+    """Results, with the meaning of log p(x) beside them, and in bits per dimension, -log p(x) / (D ln 2).
+
+    Bits of a density have names of their own, for they are not comparable with those of a probability: another unit of
+    x moves them.
+
+    Args:
+        results: of an evaluation: `elbo`, and `nll` where log p(x) is known better.
+        measure: the meaning of log p(x); where it is neither, there are no bits.
+        num_dimensions: D, the number of values of x, C H W for images.
+
+    Example:
+        >>> with_bits({"nll": 16.0 * log(2)}, Measure.BYTES, 4)["nll_bits_per_dim"]
+        4.0
+        >>> with_bits({"nll": 16.0 * log(2)}, Measure.DENSITY, 4)["nll_density_bits_per_dim"]
+        4.0
+    """
+    results = {**results, "measure": str(measure), "num_dimensions": num_dimensions}
+    if measure is Measure.NEITHER:
+        return results
+    kind, nats = "density_bits_per_dim" if measure.is_density else "bits_per_dim", num_dimensions * log(2)
+    for name, sign in (("elbo", -1), ("nll", 1)):
+        if name in results:
+            results[f"{name}_{kind}"] = sign * results[name] / nats
+        if f"{name}_stderr" in results:
+            results[f"{name}_{kind}_stderr"] = results[f"{name}_stderr"] / nats
     return results
 
 

@@ -13,6 +13,7 @@ from skipvae.likelihoods import (
     DiscretizedLogistic,
     Gaussian,
     Likelihood,
+    Measure,
 )
 from skipvae.persistence.spec import build
 
@@ -126,7 +127,7 @@ def test_samples_have_the_mean_and_the_log_probability(likelihood: Likelihood) -
     stderr = x.std(0) / math.sqrt(len(x))
     inexact = 0.1 if getattr(likelihood, "coupled", False) else 0.5 / 255
     assert ((x.mean(0) - likelihood.mean(one)[0]).abs() < 5 * stderr + inexact).all()
-    if likelihood.density:
+    if likelihood.measure.is_density:
         return
     # E[1 / p(x)] over samples is the number of values that x can take, where p is not too small: here of one channel.
     single = parameters_of(likelihood, 1, 1) if not getattr(likelihood, "coupled", False) else None
@@ -198,10 +199,14 @@ def test_other_data_is_refused(likelihood: Likelihood, x: Tensor, said: str) -> 
 
 def test_what_is_no_log_probability_is_said() -> None:
     binary, grey = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 100 / 255])
-    assert Bernoulli().check(binary) is None
-    assert "no log-density" in str(Bernoulli().check(grey))
-    for likelihood in ALL:
-        assert isinstance(likelihood, Bernoulli) or (likelihood.check(grey) is not None) == likelihood.density
+    assert Bernoulli().check(binary) is Measure.BINARY
+    assert Bernoulli().check(grey) is Measure.NEITHER
+    for likelihood in (*ALL, Gaussian(dequantize=True)):
+        if not isinstance(likelihood, Bernoulli):
+            assert likelihood.check(grey) is likelihood.measure
+            assert likelihood.measure.is_density == (type(likelihood) in (ContinuousBernoulli, Gaussian)) or (
+                likelihood.measure is Measure.BYTES_BOUND
+            )
 
 
 def test_bytes_in_float32_are_bytes() -> None:

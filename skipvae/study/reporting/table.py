@@ -8,6 +8,7 @@ from typing import Any
 
 from scipy.stats import ttest_ind_from_stats
 
+from skipvae.likelihoods import Measure
 from skipvae.metrics.registry import METRICS, Metric
 from skipvae.study.plan import Run, Study
 
@@ -63,11 +64,13 @@ class Row:
         model: its name.
         varied: value by quantity, without those that do not apply to it.
         cells: by the key of the metric.
+        measure: the meaning of log p(x), where its runs know it.
     """
 
     model: str
     varied: dict[str, Any]
     cells: dict[str, Cell]
+    measure: Measure | None = None
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,7 @@ def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
             key = (*position, study.models.index(run.model))
             groups.setdefault(key, []).append((run, results[run.name]))
     found = [
-        metric
-        for metric in METRICS
-        if metric.title and any(_is_shown(metric, result.get(metric.key)) for result in results.values())
+        metric for metric in METRICS if metric.title and any(metric.is_shown(result) for result in results.values())
     ]
     rows = [_row(groups[key], found) for key in sorted(groups)]
     metrics = [
@@ -120,10 +121,6 @@ def tabulate(study: Study, results: Mapping[str, Results]) -> Table:
     ]
     rows = [replace(row, cells=_with_best_marked(row, rows, metrics)) for row in rows]
     return Table(tuple(names), tuple(metrics), tuple(rows), _spread({len(runs) for runs in groups.values()}))
-
-
-def _is_shown(metric: Metric, value: float | None) -> bool:
-    return value is not None and (value != 0 or not metric.unless_zero)
 
 
 def _spread(num_seeds: Set[int]) -> str:
@@ -140,7 +137,8 @@ def _row(runs: Sequence[tuple[Run, Results]], metrics: Sequence[Metric]) -> Row:
         values = tuple(float(result[metric.key]) for _, result in runs if result.get(metric.key) is not None)
         if values:
             cells[metric.key] = Cell(values, runs[0][1].get(f"{metric.key}_stderr"))
-    return Row(runs[0][0].model, runs[0][0].varied, cells)
+    measure = runs[0][1].get("measure")
+    return Row(runs[0][0].model, runs[0][0].varied, cells, None if measure is None else Measure(measure))
 
 
 def _title(metric: Metric, results: Sequence[Results]) -> str:
@@ -175,7 +173,10 @@ def _with_best_marked(row: Row, rows: Sequence[Row], metrics: Sequence[Metric]) 
     marked = {}
     for metric in metrics:
         if metric.key in row.cells:
-            cell, others = row.cells[metric.key], [r.cells[metric.key] for r in rivals if metric.key in r.cells]
+            having = [other for other in rivals if metric.key in other.cells]
+            cell, others = row.cells[metric.key], [other.cells[metric.key] for other in having]
+            if metric.of_likelihood and not all(_same_measure(row, other) for other in having):
+                others = []
             best = bool(others) and all(exceeds(cell, other, metric.better) for other in others)
             marked[metric.key] = replace(cell, best=best)
     return marked
@@ -183,6 +184,11 @@ def _with_best_marked(row: Row, rows: Sequence[Row], metrics: Sequence[Metric]) 
 
 def _comparable(row: Row, other: Row) -> bool:
     return all(row.varied[name] == other.varied[name] for name in row.varied.keys() & other.varied.keys())
+
+
+def _same_measure(row: Row, other: Row) -> bool:
+    """Whether log p(x) has the same meaning in both, as far as it is known."""
+    return row.measure is None or other.measure is None or row.measure.is_comparable(other.measure)
 
 
 def exceeds(cell: Cell, other: Cell, better: int) -> bool:

@@ -9,6 +9,7 @@ import rich.table
 from rich import box
 from rich.text import Text
 
+from skipvae.likelihoods import Measure
 from skipvae.metrics.registry import Metric
 from skipvae.study.reporting.table import SIGNIFICANCE, Cell, Row, Table
 
@@ -33,6 +34,8 @@ def caption(table: Table) -> str:
     if all(metric.of_labels for metric in table.metrics):
         unit = "labels predicted from the posterior means, and k-means clusters of them"
     parts = [f"Test split, {unit}; ± is the {table.spread}"]
+    if any(metric.of_likelihood for metric in table.metrics):
+        parts += measures(table)
     if any("≤" in metric.title for metric in table.metrics):
         parts.append("MI is at most ln of the number of test examples")
     if any("kl" not in row.cells for row in table.rows):
@@ -42,6 +45,16 @@ def caption(table: Table) -> str:
             f"the best is marked where it is significantly better than all others (Welch's t test, {SIGNIFICANCE:.0%})"
         )
     return "; ".join(parts) + "."
+
+
+def measures(table: Table) -> list[str]:
+    """The meaning of log p(x), where it needs words: of all rows, or of each model if they are not comparable."""
+    models = {row.model: row.measure for row in table.rows if row.measure is not None}
+    kinds = set(models.values())
+    if len(kinds) < 2:
+        return [f"log p(x) is {kind}" for kind in kinds if kind is not Measure.BINARY]
+    each = ", ".join(f"of {model} {kind}" for model, kind in models.items())
+    return [f"log p(x) is {each}: only the same kind can be compared"]
 
 
 def terminal(table: Table, title: str) -> rich.table.Table:

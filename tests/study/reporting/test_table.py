@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
+from skipvae.likelihoods import Measure
 from skipvae.study.plan import Study, read_study
 from skipvae.study.reporting import table_formats
 from skipvae.study.reporting.table import Cell, Table, exceeds, tabulate
@@ -69,6 +70,25 @@ def test_text_has_columns_that_compare_vocabularies(study: Study) -> None:
     titles = [metric.title for metric in tabulate(study, results).metrics]
     assert {"bits/byte", "unknown words", "left out"} <= {*titles}
     assert "cut" not in titles  # of which there are none
+
+
+@pytest.mark.parametrize(
+    ("measure", "marked"),
+    [(None, True), (Measure.BYTES, True), (Measure.BYTES_BOUND, True), (Measure.DENSITY, False)],
+)
+def test_a_density_is_not_compared_with_a_probability(study: Study, measure: Measure | None, marked: bool) -> None:
+    results = fabricated(study, VAE=(-100, 1), SKIP_VAE=(-90, 1))
+    for run in study.runs:
+        results[run.name] |= {"measure": Measure.BYTES if run.model == "VAE" else measure, "nll_bits_per_dim": 3.0}
+        results[run.name]["au"] = 2.0 + (run.model == "VAE")
+    table = tabulate(study, results)
+    assert [row.cells["elbo"].best for row in table.rows] == [False, marked] * 2
+    assert [row.cells["au"].best for row in table.rows] == [True, False] * 2  # which is no value of log p(x)
+    assert ("only the same kind" in table_formats.caption(table)) == (measure not in (None, Measure.BYTES))
+    assert ("log p(x) is a log-probability of 8-bit" in table_formats.caption(table)) == (
+        measure in (None, Measure.BYTES)
+    )
+    assert "NLL bits/dim" in table_formats.header(table)
 
 
 def test_the_caption_counts_the_seeds_that_are_there(study: Study) -> None:
