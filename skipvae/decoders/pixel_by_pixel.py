@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skipvae.decoders.base import ImageDecoder
+from skipvae.likelihoods import Likelihood
 from skipvae.nn.image_checks import image_size
 from skipvae.skip import LatentMaps
 
@@ -24,6 +25,10 @@ class PixelByPixelDecoder(ImageDecoder):
         num_layers: L.
         latent_maps: number of latent maps at each place where z enters.
         skip: whether z reaches every layer.
+        likelihood: of the pixels, see `skipvae.likelihoods`; Bernoulli if not given.
+
+    Attributes:
+        num_parameters: of the likelihood of a pixel, P.
 
     Raises:
         ValueError: if there is a skip without z, or latent_maps is 0 with z.
@@ -35,14 +40,21 @@ class PixelByPixelDecoder(ImageDecoder):
     output: nn.Conv2d
 
     def __init__(
-        self, latent_dim: int, image_shape: Sequence[int], num_layers: int, latent_maps: int, skip: bool
+        self,
+        latent_dim: int,
+        image_shape: Sequence[int],
+        num_layers: int,
+        latent_maps: int,
+        skip: bool,
+        likelihood: Likelihood | None,
     ) -> None:
-        super().__init__()
+        super().__init__(likelihood)
         if latent_dim and latent_maps < 1:
             raise ValueError("latent_maps must be at least 1: z reaches the decoder through them")
         if skip and not latent_dim:
             raise ValueError("skip=True needs latent_dim >= 1: without z there is nothing to skip")
-        self.image_shape = _, height, width = image_size(image_shape)
+        self.image_shape = channels, height, width = image_size(image_shape)
+        self.num_parameters = self.likelihood.num_parameters(channels)
         self.latent_dim, self.skip = latent_dim, skip
         self.latent_maps = latent_maps if latent_dim else 0
         self.skip_maps = self.latent_maps if skip else 0
@@ -59,14 +71,12 @@ class PixelByPixelDecoder(ImageDecoder):
         return [*images, *[None] * (self.num_inputs - len(images))]
 
     @abstractmethod
-    def draw(self, maps: list[Tensor | None], noise: Tensor) -> Tensor:
-        """Images (B, C, H, W) in {0, 1}: a pixel is 1 where its noise is below its probability.
-
-        Called in inference mode.
+    def draw(self, maps: list[Tensor | None], uniform: Tensor) -> Tensor:
+        """Images (B, C, H, W), each pixel by `Likelihood.draw`. Called in inference mode.
 
         Args:
             maps: the latent maps at the input of each layer and of the output, (B, latent_maps, H, W) or None.
-            noise: uniform on [0, 1), (B, C, H, W).
+            uniform: the noise, uniform on [0, 1), (B, U, H, W) with U = `Likelihood.num_uniforms(C)`.
         """
 
     def sample(
@@ -77,7 +87,7 @@ class PixelByPixelDecoder(ImageDecoder):
         generator: torch.Generator | None = None,
         **options: object,
     ) -> Tensor:
-        """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W) in {0, 1}.
+        """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W).
 
         The caches take about 1 MB for each image of the paper's size: sample very many in several batches. Batch norm,
         where there is any, uses its running statistics.
@@ -89,10 +99,11 @@ class PixelByPixelDecoder(ImageDecoder):
             **options: ignored; for other decoders.
         """
         like = self.output.weight
-        batch = num_samples if z is None else len(z)
-        noise = torch.rand(batch, *self.image_shape, generator=generator, dtype=like.dtype, device=like.device)
+        channels, *size = self.image_shape
+        shape = (num_samples if z is None else len(z), self.likelihood.num_uniforms(channels), *size)
+        uniform = torch.rand(shape, generator=generator, dtype=like.dtype, device=like.device)
         with torch.inference_mode(), torch.autocast(like.device.type, enabled=False):
-            images = self.draw(self.latent_maps_of(z), noise)
+            images = self.draw(self.latent_maps_of(z), uniform)
         return images.clone()  # a tensor made in inference mode could not be trained on
 
     def preview(self, z: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from skipvae.decoders.pixel_by_pixel import PixelByPixelDecoder, check_odd
 from skipvae.decoders.pixelcnn_sampling import draw_gated
+from skipvae.likelihoods import Likelihood
 from skipvae.nn.choices import check_choice
 from skipvae.nn.gated_conv import LAYER_KINDS, GatedLayer, LayerKind, with_maps
 from skipvae.nn.initialization import he_normal
@@ -21,10 +22,14 @@ class GatedPixelCNNDecoder(PixelByPixelDecoder):
 
         v(1), h(1) = layer_1(x, x, maps_1(z))
         v(l), h(l) = layer_l(v(l-1), h(l-1) [, maps_l(z)]),   l = 2..L
-        logits     = output(h(L) [, maps_(L+1)(z)])
+        parameters = output(h(L) [, maps_(L+1)(z)])
 
     The layers are `GatedLayer`s; maps_l(z) are images that are linear in z and concatenated to the input. The brackets
     are the generative skip, which is all that `skip` switches. `latent_dim=0` is the Gated PixelCNN without z.
+
+    The parameters are those of `likelihood`. In colour the features are divided among the channels, and the parameters
+    of a channel depend on the channels of the pixel before it. Where the likelihood couples the channels itself
+    (`DiscretizedLogistic(coupled=True)`), the pixel is one step, for which all features are there.
 
     `layer` chooses between our layer and the published ones, see `GatedLayer`. "shifted_once" sees every earlier pixel
     that is near enough; "published", the authors', sees further up but not to the right, and its shortcut is learned
@@ -48,6 +53,8 @@ class GatedPixelCNNDecoder(PixelByPixelDecoder):
         latent_maps: number of latent maps at each place where z enters.
         skip: whether z reaches every layer.
         layer: "shifted_once"; "published" and "kim2018" take images of one channel.
+        likelihood: of the pixels, see `skipvae.likelihoods`; Bernoulli if not given. For colour `Categorical`, or
+            `DiscretizedLogistic` with `coupled`.
 
     Raises:
         ValueError: if a kernel size is even or larger than the image, a list has not one entry for each layer, there
@@ -56,6 +63,7 @@ class GatedPixelCNNDecoder(PixelByPixelDecoder):
     Source: Dieng et al. 2019 (arXiv:1807.04863), section 4; van den Oord et al. 2016 (arXiv:1606.05328).
 
     Example:
+        >>> import torch
         >>> decoder = GatedPixelCNNDecoder(latent_dim=2, image_shape=(1, 8, 8), channels=4, num_layers=2, skip=True)
         >>> decoder.log_prob(torch.zeros(3, 1, 8, 8), torch.zeros(3, 2)).shape, decoder.sample(torch.zeros(3, 2)).shape
         (torch.Size([3]), torch.Size([3, 1, 8, 8]))
@@ -74,11 +82,12 @@ class GatedPixelCNNDecoder(PixelByPixelDecoder):
         latent_maps: int = 1,
         skip: bool = False,
         layer: LayerKind = "shifted_once",
+        likelihood: Likelihood | None = None,
     ) -> None:
         widths = _per_layer("channels", channels, num_layers)
         kernel_sizes = _per_layer("kernel_size", kernel_size, num_layers)
         check_choice("layer", layer, LAYER_KINDS)
-        super().__init__(latent_dim, image_shape, num_layers, latent_maps, skip)
+        super().__init__(latent_dim, image_shape, num_layers, latent_maps, skip, likelihood)
         image_channels, height, width = self.image_shape
         check_odd("kernel_size", kernel_sizes)
         if (size := max(kernel_sizes)) > min(height, width):
@@ -90,20 +99,20 @@ class GatedPixelCNNDecoder(PixelByPixelDecoder):
                 f"layer={layer} takes images of one channel, not {image_channels}: take layer=shifted_once"
             )
 
+        self.passes = passes = 1 if self.likelihood.joint else image_channels  # those that a pixel is drawn by
         layers = list[GatedLayer]()
         in_channels, num_maps = image_channels, self.latent_maps  # the first layer sees the image and z,
         for out_channels, size in zip(widths, kernel_sizes, strict=True):
             first = not layers
-            layers.append(GatedLayer(in_channels, out_channels, num_maps, size, image_channels, first, kind=layer))
+            layers.append(GatedLayer(in_channels, out_channels, num_maps, size, passes, first, kind=layer))
             in_channels, num_maps = out_channels, self.skip_maps  # further ones features, and z by skips alone
         self.layers = nn.ModuleList(layers)
-        self.output = HorizontalConv2d(
-            channel_ranks(in_channels, image_channels, num_maps), torch.arange(image_channels)
-        )
+        out_ranks = torch.arange(passes).repeat(self.num_parameters // passes)  # in the order of `Likelihood`
+        self.output = HorizontalConv2d(channel_ranks(in_channels, passes, num_maps), out_ranks)
         he_normal(self)
 
     def logits(self, x: Tensor | None, z: Tensor | None) -> Tensor:
-        """The log-odds of each pixel given those before it, (B, C, H, W)."""
+        """The parameters of the likelihood of each pixel given those before it, (B, P, H, W)."""
         assert x is not None
         *maps, output_maps = self.latent_maps_of(z)
         v = h = x
@@ -111,9 +120,9 @@ class GatedPixelCNNDecoder(PixelByPixelDecoder):
             v, h = layer(v, h, layer_maps)
         return self.output(with_maps(h, output_maps))  # type: ignore[no-any-return]
 
-    def draw(self, maps: list[Tensor | None], noise: Tensor) -> Tensor:
+    def draw(self, maps: list[Tensor | None], uniform: Tensor) -> Tensor:
         """See `PixelByPixelDecoder.draw`."""
-        return draw_gated(self.layers, self.output, maps, noise)  # type: ignore[arg-type]
+        return draw_gated(self, maps, uniform)  # type: ignore[arg-type]
 
 
 def _per_layer(name: str, value: int | list[int], num_layers: int) -> list[int]:

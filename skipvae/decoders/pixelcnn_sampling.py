@@ -6,14 +6,26 @@ what remains for each pixel and layer is two small matrix products. Everything i
 made once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skipvae.likelihoods import Likelihood
 from skipvae.nn.gated_conv import GatedLayer, gate
 from skipvae.nn.masked_conv import HorizontalConv2d
+
+
+class Networks(Protocol):
+    """The networks of a `GatedPixelCNNDecoder`, and the number of passes that a pixel is drawn by."""
+
+    image_shape: tuple[int, int, int]
+    layers: Iterable[GatedLayer]
+    output: HorizontalConv2d
+    likelihood: Likelihood
+    passes: int
 
 
 def _as_matrix(convolution: HorizontalConv2d) -> tuple[Tensor, Tensor]:
@@ -104,31 +116,25 @@ def _as_function(shortcut: nn.Module) -> Callable[[Tensor], Tensor]:
     return lambda h: torch.addmm(bias, h, weight)
 
 
-def draw_gated(
-    layers: Sequence[GatedLayer],
-    output: HorizontalConv2d,
-    maps: list[Tensor | None],
-    noise: Tensor,
-) -> Tensor:
-    """Draws images: a pixel is 1 where its noise is below its probability. To be called in inference mode.
+def draw_gated(decoder: Networks, maps: list[Tensor | None], uniform: Tensor) -> Tensor:
+    """Draws images, each pixel by the likelihood's `draw`. To be called in inference mode.
 
     Args:
-        layers: the gated layers.
-        output: the last convolution.
+        decoder: its networks.
         maps: the latent maps at the input of each layer and of the output, (B, num_maps, H, W) or None.
-        noise: uniform on [0, 1), (B, C, H, W).
+        uniform: the noise, uniform on [0, 1), (B, U, H, W) with U = `Likelihood.num_uniforms(C)`.
 
     Returns:
-        (B, C, H, W) in {0, 1}.
+        (B, C, H, W).
     """
-    batch, channels, height, width = noise.shape
+    batch, (_, height, width) = len(uniform), decoder.image_shape
     *layer_maps, output_maps = maps
-    states = [_Layer(layer, m, batch, height, width) for layer, m in zip(layers, layer_maps, strict=True)]
-    head = _Row(output, output_maps, batch, width)
+    states = [_Layer(layer, m, batch, height, width) for layer, m in zip(decoder.layers, layer_maps, strict=True)]
+    head = _Row(decoder.output, output_maps, batch, width)
     image, pixels = states[0].v, states[0].row.pixels
     results = [*(state.row.pixels for state in states[1:]), head.pixels]  # the destination of each layer's h'
-    thresholds = noise.logit().permute(2, 3, 0, 1).contiguous()  # noise < sigmoid(a) where logit(noise) < a
-    logits = noise.new_empty(batch, channels)
+    noise = uniform.permute(2, 3, 0, 1).contiguous()
+    parameters = uniform.new_empty(batch, decoder.output.out_channels)
     for i in range(height):
         head.start(i)
         v = states[0].start_row(i)
@@ -137,10 +143,10 @@ def draw_gated(
             v = state.start_row(i)
         for j in range(width):
             # All channels are drawn at every pass; channel c is final after pass c, as the masks hide the rest.
-            for _ in range(channels):
+            for _ in range(decoder.passes):
                 for state, result in zip(states, results, strict=True):
                     state.draw(j, out=result[j])
-                head.convolve(j, head.bias, out=logits)
-                torch.gt(logits, thresholds[i, j], out=pixels[j])
+                head.convolve(j, head.bias, out=parameters)
+                pixels[j].copy_(decoder.likelihood.draw(parameters, noise[i, j]))
         image[:, :, i] = torch.stack(pixels, dim=2)
     return image

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skipvae.likelihoods import Likelihood
 from skipvae.nn.masked_conv import MaskedConv2d
 from skipvae.nn.residual_conv import Bottleneck
 
@@ -24,6 +25,7 @@ class Networks(Protocol):
     head: nn.Conv2d
     head_norm: nn.BatchNorm2d
     output: nn.Conv2d
+    likelihood: Likelihood
 
 
 class _Norm:
@@ -92,18 +94,18 @@ def _with_maps_at(h: Tensor, maps: Tensor | None, i: int, j: int) -> Tensor:
     return h if maps is None else torch.cat([h, maps[:, :, i, j]], 1)
 
 
-def draw_residual(decoder: Networks, maps: list[Tensor | None], noise: Tensor) -> Tensor:
-    """Draws images: a pixel is 1 where its noise is below its probability. To be called in inference mode.
+def draw_residual(decoder: Networks, maps: list[Tensor | None], uniform: Tensor) -> Tensor:
+    """Draws images, each pixel by the likelihood's `draw`. To be called in inference mode.
 
     Args:
         decoder: its networks.
         maps: the latent maps at the input of each block and of the output, (B, latent_maps, H, W) or None.
-        noise: uniform on [0, 1), (B, 1, H, W).
+        uniform: the noise, uniform on [0, 1), (B, U, H, W) with U = `Likelihood.num_uniforms(1)`.
 
     Returns:
-        (B, 1, H, W) in {0, 1}.
+        (B, 1, H, W).
     """
-    batch, _, height, width = noise.shape
+    batch, _, height, width = uniform.shape
     first_maps, *block_maps, output_maps = maps
     size = batch, height, width
     first, first_norm = _MaskedPixel(decoder.first, 1, *size), _Norm(decoder.first_norm)
@@ -113,7 +115,7 @@ def draw_residual(decoder: Networks, maps: list[Tensor | None], noise: Tensor) -
     from_maps = None
     if first_maps is not None:  # not masked, so their part of the first convolution is known for all pixels
         from_maps = F.conv2d(first_maps, decoder.first.weight[:, 1:], padding=decoder.first.padding)
-    image, thresholds = torch.zeros_like(noise), noise.logit()  # noise < sigmoid(a) where logit(noise) < a
+    image = uniform.new_zeros(batch, 1, height, width)
     for i in range(height):
         for j in range(width):  # the equations of `ResidualPixelCNNDecoder` at pixel (i, j)
             a = first(i, j) if from_maps is None else first(i, j) + from_maps[:, :, i, j]
@@ -122,8 +124,8 @@ def draw_residual(decoder: Networks, maps: list[Tensor | None], noise: Tensor) -
             for n, (block, maps_n) in enumerate(zip(blocks, block_maps, strict=True), start=2):
                 y.append(block(u, maps_n, i, j))
                 u = y[-1] if n == 2 else y[-1] + connections[n - 3](y[-3], None, i, j)
-            logit = _with_maps_at(F.elu(head_norm(u @ head)), output_maps, i, j) @ output
-            pixel = (thresholds[:, :, i, j] < logit).to(noise.dtype)
+            parameters = _with_maps_at(F.elu(head_norm(u @ head)), output_maps, i, j) @ output
+            pixel = decoder.likelihood.draw(parameters, uniform[:, :, i, j])
             image[:, :, i, j] = pixel
             first.put(pixel, i, j)
     return image

@@ -50,6 +50,15 @@ class Likelihood(Component, nn.Module, ABC):
             uniform: independent and uniform on [0, 1), (B, U, ...) with U = `num_uniforms(C)`.
         """
 
+    @property
+    def joint(self) -> bool:
+        """Whether the channels of a pixel depend on each other by the likelihood itself.
+
+        Then a decoder that generates pixel by pixel computes the parameters of all of them at once, and not those of
+        each channel given the channels before it.
+        """
+        return False
+
     def num_channels(self, num_parameters: int) -> int:
         """C, from the number of parameters of a pixel."""
         return num_parameters // self.num_parameters(1)

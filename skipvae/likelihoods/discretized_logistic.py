@@ -70,6 +70,11 @@ class DiscretizedLogistic(Likelihood):
             log_probs = log_probs.sum(2, keepdim=True)
         return torch.logsumexp(logits.log_softmax(1) + log_probs, 1).flatten(1).sum(1)
 
+    @property
+    def joint(self) -> bool:
+        """See `Likelihood.joint`."""
+        return self.coupled
+
     def num_channels(self, num_parameters: int) -> int:
         """See `Likelihood.num_channels`."""
         return 3 if self.coupled else super().num_channels(num_parameters)
