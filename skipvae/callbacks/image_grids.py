@@ -5,16 +5,16 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from skipvae.callbacks.drawing import DrawingCallback
+from skipvae.callbacks.tiles import tiles
 
 
 class ImageGrids(DrawingCallback):
     """Reconstructions, samples and latent traversals of an image model.
 
     - images/reconstructions: validation images, each above its reconstruction.
-    - images/samples: samples of the model, for the same z each time.
+    - images/samples: the mean of p(x|z), or a draw where there is none, for the same z of the prior each time.
     - images/traversals: the first validation image with one latent dimension at a time moved from -3 to 3; the
       dimensions with the largest KL, largest on top. Rows that do not change belong to collapsed dimensions.
 
@@ -42,7 +42,7 @@ class ImageGrids(DrawingCallback):
             grids["reconstructions"] = torch.cat([x, model.reconstruct(x)])
             grids["traversals"] = self._traversals(model, x)
         for name, images in grids.items():
-            writer.add_image(f"images/{name}", _grid(images, self.num_images), trainer.global_step)
+            writer.add_image(f"images/{name}", tiles(images, self.num_images), trainer.global_step)
 
     def _traversals(self, model: Any, x: Tensor) -> Tensor:
         mean = model.infer(x).mean[0]  # (K,)
@@ -52,11 +52,3 @@ class ImageGrids(DrawingCallback):
         path = torch.linspace(-3, 3, self.num_images, device=z.device, dtype=z.dtype)
         z[torch.arange(len(rows)), :, rows] = path
         return model.decoder.preview(z.flatten(0, 1))  # type: ignore[no-any-return]
-
-
-def _grid(images: Tensor, num_columns: int) -> Tensor:
-    """(B, C, H, W) -> one picture (3, height, width); any other number of channels than 1 and 3 is averaged."""
-    images = images.float().cpu()
-    if images.shape[1] not in (1, 3):
-        images = images.mean(1, keepdim=True)
-    return make_grid(images.clamp(0, 1), nrow=num_columns, padding=1, pad_value=0.5)  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from pytorch_lightning import LightningModule, Trainer
 
 from skipvae.callbacks.drawing import DrawingCallback
+from skipvae.callbacks.tiles import thumbnails
 
 
 class LatentPictures(DrawingCallback):
@@ -53,13 +54,13 @@ class LatentPictures(DrawingCallback):
         means = torch.cat([model.infer(x).mean for x, _ in self._kept]).float().cpu()
         labels = [label.tolist() for _, label in self._kept if label is not None]
         metadata = [label for batch in labels for label in batch]
-        thumbnails = None
+        pictures = None
         if model.decoder.modality == "image":
-            thumbnails = torch.cat([x for x, _ in self._kept]).float().cpu().mean(1, keepdim=True).expand(-1, 3, -1, -1)
+            pictures = thumbnails(torch.cat([x for x, _ in self._kept]))
         writer.add_embedding(
             means,
             metadata=metadata if len(metadata) == len(means) else None,
-            label_img=thumbnails,
+            label_img=pictures,
             global_step=trainer.global_step,
             tag="posterior_means",
         )

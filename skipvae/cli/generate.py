@@ -11,6 +11,7 @@ from pytorch_lightning import LightningDataModule, seed_everything
 from torch import Tensor
 from torchvision.utils import save_image
 
+from skipvae.callbacks.tiles import GREY, tiles
 from skipvae.cli import text_output
 from skipvae.cli.argv import values_of
 from skipvae.cli.generate_options import COMMANDS, Interpolate, Options, Reconstruct, Sample, add_options
@@ -20,17 +21,17 @@ from skipvae.persistence import saved_runs
 from skipvae.persistence.atomic import atomic_write, check_output
 from skipvae.text.codec import check_same_vocabulary, vocabulary_of
 
-GREY = 0.5
-
 
 def sample(options: Sample) -> None:
     """Draws from a trained model: z from the prior, then x given z."""
     model = _load(options, GenerativeModel)
     if model.decoder.modality == "text":
+        if options.mean:
+            raise ValueError("mean is an option for images, but this is a model of text: leave it out")
         text_output.write_samples(model, options.num or 10, options, options.output)
         return
     output = _image_file(options, "samples.png")
-    _write_images(model.sample(options.num or 64), output, options.columns)
+    _write_images(model.sample(options.num or 64, options.mean), output, options.columns)
 
 
 def reconstruct(options: Reconstruct) -> None:
@@ -152,5 +153,5 @@ def _write_images(images: Tensor, output: str, columns: int) -> None:
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"a picture needs 1 or 3 channels; this model's examples have shape {tuple(images.shape[1:])}")
     with atomic_write(output, "wb") as file:
-        save_image(images.float().cpu(), file, "png", nrow=columns, pad_value=GREY)
+        save_image(tiles(images, columns), file, "png")
     print(f"wrote {output}")

@@ -73,11 +73,15 @@ class Sample(Options):
 
     num: int | None = _option(None, "How many; by default 64 images, or 10 sentences.")
     columns: int = _option(8, "Images in a row.")
+    mean: bool = _option(False, "Show the mean of p(x|z) instead of a draw from it; not for autoregressive decoders.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruct(Options):
-    """Decodes the posterior means of test examples: each input stands above its reconstruction."""
+    """Decodes the posterior means of test examples: each input stands above its reconstruction.
+
+    A reconstruction is the mean of p(x|z); of autoregressive decoders, which have none, a draw.
+    """
 
     num: int | None = _option(None, "How many; by default 32 images, or 10 sentences.")
     data: Any = field(default=None, metadata={"help": DATA})
@@ -86,7 +90,10 @@ class Reconstruct(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Interpolate(Options):
-    """Decodes the straight line in latent space from one test example to another, one pair in a row."""
+    """Decodes the straight line in latent space from one test example to another, one pair in a row.
+
+    As in `reconstruct`, the mean of p(x|z) is shown where there is one.
+    """
 
     num: int | None = _option(None, "How many pairs; by default 8 of images, or 3 of sentences.")
     steps: int = _option(10, "Number of points on the line, both ends included.")
@@ -120,6 +127,8 @@ def add_options(parser: Any, command: str, data_type: Any = None) -> None:
         option = names[name]
         default = {"required": True} if option.default is MISSING else {"default": option.default}
         checked = {"type": data_type, "enable_path": True} if name == "data" else {"type": hints[name]}
+        if hints[name] is bool:
+            default |= {"nargs": "?", "const": True}  # `--mean` is `--mean true`
         text = option.metadata["help"]
         if data_type is None and option.default not in (MISSING, None):  # jsonargparse adds defaults itself
             text += f" (default: {option.default})"

@@ -45,6 +45,14 @@ class Decoder(Component, nn.Module, ABC):
         """The number of predicted tokens of each sentence, (B,), for perplexity; None where there are no tokens."""
         return None
 
+    def mean(self, z: Tensor | None) -> Tensor:
+        """The mean of p(x|z), (B, ...), for z (B, K).
+
+        Raises:
+            ValueError: if there is none in closed form.
+        """
+        raise ValueError(f"{type(self).__name__} has draws from p(x|z) and no mean of it: leave mean out")
+
     def preview(self, z: Tensor) -> Tensor:
         """One x to show for each z (B, K): the mean of p(x|z) where it has a closed form, else a sample."""
         return self.sample(z)
@@ -83,7 +91,7 @@ class ImageDecoder(Decoder):
         """The parameters of the likelihood of each pixel, (B, P, H, W), P = likelihood.num_parameters(C).
 
         For the Bernoulli likelihood the log-odds, (B, C, H, W). x is None where they do not depend on it: a decoder
-        whose pixels depend on each other overrides `sample` and `preview`.
+        whose pixels depend on each other overrides `sample`, `mean` and `preview`.
         """
 
     def check(self, x: Tensor) -> Measure | None:
@@ -99,6 +107,10 @@ class ImageDecoder(Decoder):
         """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W)."""
         return self.likelihood.sample(self.logits(None, z), generator)
 
-    def preview(self, z: Tensor) -> Tensor:
+    def mean(self, z: Tensor | None) -> Tensor:
         """The mean of p(x|z), (B, C, H, W)."""
         return self.likelihood.mean(self.logits(None, z))
+
+    def preview(self, z: Tensor) -> Tensor:
+        """The mean of p(x|z), (B, C, H, W)."""
+        return self.mean(z)

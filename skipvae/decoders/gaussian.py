@@ -64,10 +64,10 @@ class GaussianMLPDecoder(MLPDecoder):
         """
         check_image_shape(x, self.image_shape)
         assert z is not None
-        error = ((x - self.preview(z)) * (-self.log_scale).exp()).flatten(1)
+        error = ((x - self.mean(z)) * (-self.log_scale).exp()).flatten(1)
         return -0.5 * error.square().sum(1) - error.shape[1] * (self.log_scale + 0.5 * LOG_2PI)
 
-    def preview(self, z: Tensor) -> Tensor:
+    def mean(self, z: Tensor | None) -> Tensor:
         """The mean of p(x|z), (B, C, H, W)."""
         mean = self.logits(None, z)
         return mean.float() if mean.dtype in (torch.bfloat16, torch.float16) else mean  # before sums over x
@@ -75,6 +75,6 @@ class GaussianMLPDecoder(MLPDecoder):
     def sample(self, z: Tensor | None, *, generator: torch.Generator | None = None, **options: object) -> Tensor:
         """x ~ p(x|z), (B, C, H, W)."""
         assert z is not None
-        mean = self.preview(z)
+        mean = self.mean(z)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         return mean + self.log_scale.exp() * noise

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from skipvae.decoders.base import ImageDecoder
+from skipvae.decoders.base import Decoder, ImageDecoder
 from skipvae.likelihoods import Likelihood
 from skipvae.nn.image_checks import image_size
 from skipvae.skip import LatentMaps
@@ -105,6 +105,10 @@ class PixelByPixelDecoder(ImageDecoder):
         with torch.inference_mode(), torch.autocast(like.device.type, enabled=False):
             images = self.draw(self.latent_maps_of(z), uniform)
         return images.clone()  # a tensor made in inference mode could not be trained on
+
+    def mean(self, z: Tensor | None) -> Tensor:
+        """Raises a ValueError: pixels depend on those before, so the mean has no closed form."""
+        return Decoder.mean(self, z)
 
     def preview(self, z: Tensor) -> Tensor:
         """A sample, the same at every call."""

@@ -62,9 +62,13 @@ class Autoregressive(GenerativeModel):
 
     @torch.no_grad()
     @in_evaluation_mode
-    def sample(self, n: int, **options: Any) -> Tensor:
-        """n draws x ~ p(x)."""
-        return self.decoder.sample(None, num_samples=n, **options)
+    def sample(self, n: int, mean: bool = False, **options: Any) -> Tensor:
+        """n draws x ~ p(x).
+
+        Raises:
+            ValueError: if the mean is asked for, which autoregressive decoders do not have.
+        """
+        return self.decoder.mean(None) if mean else self.decoder.sample(None, num_samples=n, **options)
 
     def loss(self, x: Tensor) -> dict[str, Tensor]:
         """See `GenerativeModel.loss`."""

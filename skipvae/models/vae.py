@@ -129,9 +129,14 @@ class VAE(GenerativeModel):
 
     @torch.no_grad()
     @in_evaluation_mode
-    def sample(self, n: int, **options: Any) -> Tensor:
-        """n draws x ~ p(x|z), z ~ N(0, I)."""
-        return self.decoder.sample(self.sample_prior(n), **options)
+    def sample(self, n: int, mean: bool = False, **options: Any) -> Tensor:
+        """n draws x ~ p(x|z), z ~ N(0, I); with `mean` the mean of p(x|z) for such z.
+
+        Raises:
+            ValueError: if p(x|z) has no mean in closed form, as of autoregressive decoders.
+        """
+        z = self.sample_prior(n)
+        return self.decoder.mean(z) if mean else self.decoder.sample(z, **options)
 
     def sample_prior(self, n: int) -> Tensor:
         """n draws z ~ N(0, I), (n, K)."""

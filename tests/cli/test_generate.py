@@ -14,7 +14,7 @@ from skipvae.cli import generate, main
 from skipvae.models.test_split import Examples
 from tests.command_line import CONFIG, QUIET, ROOT, TINY_DATA, contents, error_of
 
-SIDE, GAP = 28, 2  # of a digit, and of the lines of a grid
+SIDE, GAP, FACTOR = 56, 2, 2  # of a digit, enlarged, and of the lines of a grid
 
 
 class OtherDigits(MNISTDigitsDataModule):
@@ -27,10 +27,11 @@ def picture(path: str) -> torch.Tensor:
 
 
 def tiles(path: str, rows: int, columns: int) -> torch.Tensor:
-    """The pictures in a grid, (rows, columns, SIDE, SIDE); checks its size."""
+    """The pictures in a grid, (rows, columns, 28, 28); checks its size."""
     found = picture(path)
     assert found.shape == (rows * (SIDE + GAP) + GAP, columns * (SIDE + GAP) + GAP)
-    return found[GAP:, GAP:].unfold(0, SIDE, SIDE + GAP).unfold(1, SIDE, SIDE + GAP)
+    enlarged = found[GAP:, GAP:].unfold(0, SIDE, SIDE + GAP).unfold(1, SIDE, SIDE + GAP)
+    return enlarged[..., ::FACTOR, ::FACTOR]
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from torch import Tensor
-from torchvision.utils import make_grid
 
+from skipvae.callbacks.tiles import tiles
 from skipvae.models.test_split import Examples
 from skipvae.study.plan import Run, Study
 from skipvae.study.plan_fields import safe_name
@@ -69,8 +69,7 @@ def images(models: Sequence[tuple[str, Any, Examples]], title: str) -> Figure:
             axis.set_axis_off()
             if pictures is not None:
                 axis.set_title(f"{name}: {kind}" if kind != "inputs" else kind, fontsize="medium")
-                tiles = make_grid(pictures.float().clamp(0, 1), nrow=5, padding=1, pad_value=0.5)
-                axis.imshow(tiles.permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
+                axis.imshow(tiles(pictures, columns=5).permute(1, 2, 0).numpy(), interpolation="nearest")
     figure.suptitle(title)
     return figure
 
