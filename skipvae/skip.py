@@ -6,8 +6,9 @@ its skip is a linear image of z added before the nonlinearity:
 
     W_h h  ->  W_h h + W_z z
 
-There are two ways to write that sum. `SkipLinear` adds it in dense layers (MLP layers, a vocabulary projection).
+There are three ways to write that sum. `SkipLinear` adds it in dense layers (MLP layers, a vocabulary projection).
 `LatentMaps` turns z into image planes that are concatenated to the input of a convolution, which adds W_z * maps(z).
+`ResNetDecoder` adds one W_z z at all positions of a map.
 With `latent_dim=0` a `SkipLinear` is an ordinary linear layer and has no weights for z.
 """
 
