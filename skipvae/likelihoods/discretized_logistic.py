@@ -11,6 +11,9 @@ HALF_BIN = 1 / (LEVELS - 1)
 """Half the distance of two neighbouring bytes on the scale from -1 to 1."""
 LOG_SCALE_START = -1.0
 """log s of a parameter of 0: a scale of a fifth of the whole range."""
+LOG_SCALE_LIMIT = 9.0
+"""Bound of |log s|. At -9 a byte in the middle of its interval has a probability of 1 - 3e-14 already, at 9 all but the
+two bytes at the ends one of nearly 0; from 88 on, 1 / s would be infinite in float32."""
 
 
 class DiscretizedLogistic(Likelihood):
@@ -127,9 +130,12 @@ class DiscretizedLogistic(Likelihood):
         each = per_channel(wide(parameters), self.num_mixtures)  # (B, M, parameters of a component, ...)
         if self.coupled:
             logits, means, log_scales, coefficients = torch.split(each, [1, 3, 3, 3], 2)
-            return logits, means, log_scales + LOG_SCALE_START, coefficients.tanh()
-        logits, means, log_scales = each.chunk(3, 2)
-        return logits, means, log_scales + LOG_SCALE_START, means
+            coefficients = coefficients.tanh()
+        else:
+            logits, means, log_scales = each.chunk(3, 2)
+            coefficients = means  # of the same shape; not used
+        log_scales = (log_scales + LOG_SCALE_START).clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT)
+        return logits, means, log_scales, coefficients
 
     def _coupled_means(self, means: Tensor, coefficients: Tensor, v: Tensor) -> Tensor:
         """The means (B, M, C, ...), given the values of the channels before in v (B, 1 or M, C, ...)."""

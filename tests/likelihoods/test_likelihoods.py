@@ -57,6 +57,19 @@ def test_the_logistic_sums_to_1_at_the_edges_and_its_gradient_is_finite(mean: fl
     assert in_float32.isfinite().all()
 
 
+@pytest.mark.parametrize("coupled", [False, True])
+@pytest.mark.parametrize("size", [-1e3, -90.0, 90.0, 1e3])
+def test_any_parameters_in_float32_have_a_finite_log_probability_and_gradient(coupled: bool, size: float) -> None:
+    likelihood = DiscretizedLogistic(2, coupled)
+    parameters = torch.full((256, likelihood.num_parameters(3), 1, 1), size, requires_grad=True)
+    x = (torch.arange(256) / 255).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
+    log_prob = likelihood.log_prob(parameters, x)
+    log_prob.sum().backward()
+    assert log_prob.isfinite().all()
+    assert parameters.grad is not None
+    assert parameters.grad.isfinite().all()
+
+
 def test_a_coupled_pixel_is_a_chain_of_its_channels() -> None:
     likelihood = DiscretizedLogistic(3, coupled=True)
     parameters = parameters_of(likelihood, 3, scale=1.5)[0]
