@@ -9,6 +9,7 @@ from datamodules.omniglot import OmniglotDataModule
 from datamodules.photographs import CIFAR10DataModule, PhotoPatchesDataModule, SVHNDataModule
 from datamodules.sentences import SentenceDataModule
 from datamodules.synthetic import LinearGaussianDataModule, LSTMCorpusDataModule
+from datamodules.table import TableDataModule
 from datamodules.text import TextDataModule
 from datamodules.verses import VersesDataModule
 
@@ -27,6 +28,7 @@ __all__ = [
     "PhotoPatchesDataModule",
     "SVHNDataModule",
     "SentenceDataModule",
+    "TableDataModule",
     "TextDataModule",
     "VersesDataModule",
     "YahooDataModule",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datamodules.image_checks import checked_labels
 from datamodules.images import Examples, ImageDataModule, Splits
-from datamodules.randomness import Stream, permutation
+from datamodules.tensors import check_fractions, draw_splits
 
 IMAGE_KEYS = ("images", "image", "x", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "targets", "arr_1")
@@ -53,8 +53,7 @@ class ArrayDataModule(ImageDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if min(val_fraction, test_fraction) <= 0 or val_fraction + test_fraction >= 1:
-            raise ValueError("val_fraction and test_fraction must be above 0, and leave something to train on")
+        check_fractions(val_fraction, test_fraction)
         self.sources = {"train": train, "val": val, "test": test}
         self.fractions, self.split_seed = {"val": val_fraction, "test": test_fraction}, split_seed
 
@@ -70,19 +69,11 @@ class ArrayDataModule(ImageDataModule):
 
     def load(self) -> Splits:
         train = self._given
-        splits = {"train": train}
-        order = permutation(len(train.images), Stream.SPLIT, self.split_seed)
-        drawn = [split for split in ("test", "val") if self.sources[split] is None]
-        for split in drawn:
-            size = max(1, round(self.fractions[split] * len(train.images)))
-            splits[split], order = _rows(train, order[:size]), order[size:]
-        if drawn:
-            if not len(order):
-                raise ValueError(f"{len(train.images)} images are too few for three splits")
-            splits["train"] = _rows(train, order)
-        for split in {"val", "test"} - {*drawn}:
-            splits[split] = _examples(split, self.sources[split])
-        return Splits(**splits)
+        drawn = {name: fraction for name, fraction in self.fractions.items() if self.sources[name] is None}
+        rows = draw_splits(len(train.images), drawn, self.split_seed)
+        splits = {name: _rows(train, index) for name, index in rows.items()} if drawn else {"train": train}
+        given = {name: _examples(name, self.sources[name]) for name in self.fractions if name not in drawn}
+        return Splits(**splits, **given)
 
 
 def _rows(examples: Examples, index: Tensor) -> Examples:

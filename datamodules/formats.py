@@ -37,8 +37,14 @@ CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
 HEADERS = {"label", "labels", "class", "category", "target", "sentiment", "topic", "stars", "rating"}
 
 
-def check_is_text(path: str | Path, content: bytes) -> None:
-    """Raise a ValueError if a file is not text, or is UTF-16 or UTF-32 text without a byte order mark."""
+def check_is_text(path: str | Path, content: bytes, advice_instead: str | None = None) -> None:
+    """Raise a ValueError if a file is not text, or is UTF-16 or UTF-32 text without a byte order mark.
+
+    Args:
+        path: The file.
+        content: What is in it.
+        advice_instead: What to do with a file of another kind, where that is not to make it sentences.
+    """
     kind, advice = next((found for start, found in BINARY.items() if content.startswith(start)), (None, ""))
     if content[257:262] == b"ustar":
         kind, advice = "a tar archive", UNPACK
@@ -53,7 +59,7 @@ def check_is_text(path: str | Path, content: bytes) -> None:
         if controls > 0.005 * len(content):
             kind, advice = "a binary file", "give a text file of one sentence or document a line"
     if kind is not None:
-        raise ValueError(f"{path} is {kind}, not text: {advice}")
+        raise ValueError(f"{path} is {kind}, not text: {advice_instead or advice}")
 
 
 def encoding_of(content: bytes) -> str:

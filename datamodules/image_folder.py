@@ -18,6 +18,7 @@ from datamodules.images import Examples, ImageDataModule, Splits
 from datamodules.pictures import Fit, Format, is_colored, picture_files, read_picture
 from datamodules.prepared import cache_folders, find, key_of, prepare
 from datamodules.randomness import Stream, permutation
+from datamodules.tensors import check_fractions
 
 SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 """Names of subfolders that are splits and no classes."""
@@ -80,8 +81,7 @@ class ImageFolderDataModule(ImageDataModule):
             raise ValueError(f"fit={fit!r} must be one of crop, pad, stretch")
         if not 0 <= background <= 255:
             raise ValueError(f"background={background} must be a grey level from 0 (black) to 255 (white)")
-        if min(val_fraction, test_fraction) <= 0 or val_fraction + test_fraction >= 1:
-            raise ValueError("val_fraction and test_fraction must be above 0, and leave something to train on")
+        check_fractions(val_fraction, test_fraction)
         self.root, self.split_seed, self.cache_dir = Path(root).expanduser(), split_seed, cache_dir
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.label_names: list[str] = []

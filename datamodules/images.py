@@ -1,19 +1,15 @@
 """The base of all data modules of images."""
 
-from collections.abc import Hashable, Iterable
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from datamodules.binarization import draw_binary
-from datamodules.duplicates import duplicate_fractions
 from datamodules.image_checks import checked_images, checked_labels
-from datamodules.in_memory import InMemoryDataModule, check_sizes, check_train_size
-from datamodules.index_batches import SequentialBatches, ShuffledBatches
-from datamodules.loaders import InMemoryLoader, TrainingLoader
 from datamodules.randomness import Stream
+from datamodules.tensors import Splits, TensorDataModule
+
+__all__ = ["Binarize", "Examples", "ImageDataModule", "Splits"]
 
 Binarize = Literal["none", "static", "dynamic"]
 
@@ -25,15 +21,7 @@ class Examples(NamedTuple):
     labels: Any = None  # integers (N,), or None
 
 
-class Splits(NamedTuple):
-    """The three splits of a data set."""
-
-    train: Examples
-    val: Examples
-    test: Examples
-
-
-class ImageDataModule(InMemoryDataModule):
+class ImageDataModule(TensorDataModule):
     """Images held as one tensor, beside the model, and batched by slicing.
 
     Batches are `(image, label)`: float32 (B, C, H, W), in [0, 1] where the images are bytes, and int64 (B,), -1 where
@@ -45,7 +33,7 @@ class ImageDataModule(InMemoryDataModule):
     and test images once, the same for every seed; `none` keeps grey values. A drawn image depends on the seed, the
     epoch, and its row in the split, and on nothing else.
 
-    A subclass sets `image_shape` and writes `load`.
+    A subclass sets `image_shape` and writes `load`, which reads the splits, not binarised.
 
     Args:
         batch_size: Training examples per process and step.
@@ -71,44 +59,29 @@ class ImageDataModule(InMemoryDataModule):
         train_size: int | None = None,
         drop_last: bool = True,
     ) -> None:
-        super().__init__()
-        check_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size, train_size=train_size)
+        super().__init__(batch_size, eval_batch_size, seed, train_size, drop_last)
         if binarize not in ("none", "static", "dynamic"):
             raise ValueError(f"binarize={binarize!r} must be one of none, static, dynamic")
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.binarize, self.seed, self.train_size, self.drop_last = binarize, seed, train_size, drop_last
-        self.splits: Splits | None = None
-
-    def load(self) -> Splits:
-        """Read the splits, not binarised, from files that exist by now. Runs on every process."""
-        raise NotImplementedError
+        self.binarize = binarize
 
     def scale(self, images: Tensor) -> Tensor:
         """Stored images (B, C, H, W) as the model sees them: bytes as fractions of 255, floats as they are."""
         return images if images.is_floating_point() else images / 255
 
-    def contents(self, split: str, examples: Examples) -> Iterable[Hashable]:
-        """The content of each example of a split, by which examples that are in two splits are found."""
-        return (image.tobytes() for image in examples.images.numpy())
-
-    def setup(self, stage: str | None = None) -> None:
-        super().setup(stage)
-        if self.splits is not None:
-            return
-        train, val, test = loaded = self.checked(self.load())
-        if self.train_size is not None:
-            check_train_size(self.train_size, len(train.images))
-            train = Examples(train.images[: self.train_size], train.labels[: self.train_size])
-        contents = map(self.contents, Splits._fields, (train, val, test))
-        for name, fraction in duplicate_fractions(*contents).items():
-            num_examples = len(getattr(loaded, name).images)
-            self.split_facts[name] = {"num_examples": num_examples, "duplicate_fraction": fraction}
+    def prepared(self, splits: Splits) -> Splits:
+        """The splits, binarised where that is done once."""
+        train, val, test = splits
         if self.binarize == "static":
             train = train._replace(images=draw_binary(train.images, Stream.TRAIN_PIXELS, self.seed, 0))
         if self.binarize != "none":
             val = val._replace(images=draw_binary(val.images, Stream.VAL_PIXELS))
             test = test._replace(images=draw_binary(test.images, Stream.TEST_PIXELS))
-        self.splits = Splits(train, val, test)
+        return Splits(train, val, test)
+
+    def of_epoch(self, split: str, stored: Tensor, epoch: int) -> Tensor:
+        """The images of an epoch: binarised anew where `binarize` is dynamic."""
+        redrawn = split == "train" and self.binarize == "dynamic"
+        return draw_binary(stored, Stream.TRAIN_PIXELS, self.seed, epoch) if redrawn else stored
 
     def checked(self, loaded: Any) -> Splits:
         """The loaded splits as tensors.
@@ -131,33 +104,3 @@ class ImageDataModule(InMemoryDataModule):
                 )
             splits.append(Examples(images, checked_labels(name, examples.labels, len(images))))
         return Splits(*splits)
-
-    def _loader(self, split: str, shuffled: bool = False, with_ids: bool = False) -> InMemoryLoader[tuple[Tensor, ...]]:
-        stored, labels = self._on_device(split)
-        redrawn = split == "train" and self.binarize == "dynamic"
-
-        @lru_cache(maxsize=1)
-        def images_of(epoch: int) -> Tensor:
-            images: Tensor = stored
-            return draw_binary(images, Stream.TRAIN_PIXELS, self.seed, epoch) if redrawn else images
-
-        def fetch(index: Tensor, epoch: int) -> tuple[Tensor, ...]:
-            batch = self.scale(images_of(epoch).index_select(0, index)), labels.index_select(0, index)
-            return (*batch, index) if with_ids else batch
-
-        size, process, device = len(labels), self._rank_and_world_size, labels.device
-        if shuffled:
-            shuffled_batches = ShuffledBatches(size, self.batch_size, self.seed, *process, device, self.drop_last)
-            return TrainingLoader(fetch, shuffled_batches)
-        batch_size = self.batch_size if split == "train" else self.eval_batch_size
-        return InMemoryLoader(fetch, SequentialBatches(size, batch_size, *process, device=device))
-
-    def _on_device(self, split: str) -> Examples:
-        """A split on the model's device; in main memory if it would fill over a quarter of the free GPU memory."""
-        if self.splits is None:
-            raise ValueError("the data is not loaded yet: call setup() before asking for batches")
-        examples: Examples = getattr(self.splits, split)
-        device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
-        if device.type == "cuda" and examples.images.nbytes > torch.cuda.mem_get_info(device)[0] // 4:
-            return examples
-        return Examples(examples.images.to(device), examples.labels.to(device))

@@ -50,7 +50,11 @@ class Lines(NamedTuple):
         return [self.take(part) for part in torch.split(rows, counts)]
 
 
-def read_bytes(path: Path) -> bytes:
+SENTENCES = "give a file of one sentence or document a line"
+"""The advice about a file that is no such text."""
+
+
+def read_bytes(path: Path, advice: str = SENTENCES) -> bytes:
     """The content of a file, unpacked if it is gzipped.
 
     Text is compressed to about a tenth; one that unpacks to over a hundred times its size is made to fill the memory.
@@ -60,7 +64,7 @@ def read_bytes(path: Path) -> bytes:
         ValueError: If it is a damaged gzip file, or one that unpacks to far more than text does.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no text file {path}: give a file of one sentence or document a line")
+        raise FileNotFoundError(f"there is no file {path}: {advice}")
     try:
         with path.open("rb") as file:
             packed = path.suffix == ".gz" or file.read(2) == b"\x1f\x8b"
@@ -76,17 +80,22 @@ def read_bytes(path: Path) -> bytes:
         raise ValueError(f"{path} is no gzip file, or damaged ({error}): replace it by an intact copy") from error
 
 
-def read_lines(path: str | Path) -> list[str]:
-    """The lines of a UTF-8 file, plain or gzipped.
+def read_text(path: str | Path, advice: str = SENTENCES, of_another_kind: str | None = None) -> str:
+    """The text of a UTF-8 file, plain or gzipped, with LF as the end of each line.
+
+    Args:
+        path: The file.
+        advice: What to give instead, where it is absent or empty.
+        of_another_kind: What to do where it is no text; by default how to make sentences of it.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is empty, damaged, no text, or not UTF-8; names the line and the byte.
     """
-    content = read_bytes(Path(path))
+    content = read_bytes(Path(path), advice)
     if not content.strip():
-        raise ValueError(f"{path} is empty: give a file of one sentence or document a line")
-    check_is_text(path, content)
+        raise ValueError(f"{path} is empty: {advice}")
+    check_is_text(path, content, of_another_kind)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,7 +112,12 @@ def read_lines(path: str | Path) -> list[str]:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(f"{path}, line {line} holds a NUL byte: the file is damaged; replace it by an intact copy")
-    return text.removesuffix("\n").split("\n")
+    return text
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a UTF-8 file; see `read_text` for what is refused."""
+    return read_text(path).removesuffix("\n").split("\n")
 
 
 def read_corpus(path: str | Path, label_file: str | Path | None = None, labelled: bool = False) -> Lines:

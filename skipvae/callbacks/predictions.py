@@ -20,7 +20,7 @@ class PredictionWriter(Callback):
     The columns are id, label, mean_0 ... mean_{K-1}, logvar_0 ... logvar_{K-1}; the rows are in the order of the ids,
     with any number of processes. `numpy.genfromtxt(path, delimiter=",", names=True)` and `pandas.read_csv(path)` read
     it; the nine digits written give back the same float32. An id is the index of an image in its split, of a sentence
-    the line of the file that its split was read or drawn from, counted from 0.
+    the line, and of a row of a table the row, of the file that its split was read or drawn from, counted from 0.
 
     Where the data module has `label_names`, a last column label_name has that of each example. A file that ends in .npz
     holds the same as arrays: id (N,), label (N,), mean (N, K), logvar (N, K) and label_names.

@@ -64,7 +64,7 @@ class TextSamples(DrawingCallback):
 
 
 def _writes_text(model: Any) -> bool:
-    return bool(model.decoder.modality == "text" and model.vocabulary is not None)
+    return bool(model.decoder.modality == "text" and "vocabulary" in model.codecs)
 
 
 def _plain(text: str) -> str:

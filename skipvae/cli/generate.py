@@ -12,26 +12,29 @@ from torch import Tensor
 from torchvision.utils import save_image
 
 from skipvae.callbacks.tiles import GREY, tiles
-from skipvae.cli import text_output
+from skipvae.cli import table_output, text_output
 from skipvae.cli.argv import values_of
 from skipvae.cli.generate_options import COMMANDS, Interpolate, Options, Reconstruct, Sample, add_options
 from skipvae.models import VAE, GenerativeModel
 from skipvae.models.test_split import first_test_examples
 from skipvae.persistence import saved_runs
 from skipvae.persistence.atomic import atomic_write, check_output
-from skipvae.text.codec import check_same_vocabulary, vocabulary_of
+from skipvae.training.codecs import check_same_codecs, codecs_of
 
 
 def sample(options: Sample) -> None:
     """Draws from a trained model: z from the prior, then x given z."""
     model = _load(options, GenerativeModel)
     if model.decoder.modality == "text":
-        if options.mean:
-            raise ValueError("mean is an option for images, but this is a model of text: leave it out")
+        _refuse_for(model, options, "mean", "columns")
         text_output.write_samples(model, options.num or 10, options, options.output)
         return
-    output = _image_file(options, "samples.png")
-    _write_images(model.sample(options.num or 64, options.mean), output, options.columns)
+    output = _output_file(model, options, "samples")
+    if model.decoder.modality == "table":
+        _refuse_for(model, options, "columns")
+        table_output.write_rows(model, model.sample(options.num or 1000, options.mean), output)
+        return
+    _write_images(model.sample(options.num or 64, options.mean), output, options.columns or 8)
 
 
 def reconstruct(options: Reconstruct) -> None:
@@ -41,12 +44,15 @@ def reconstruct(options: Reconstruct) -> None:
         if options.text is not None:
             x = text_output.read_sentences(model, [options.text])
         else:
-            x = _test_examples(model, options, options.num or 10)
+            x = _test_examples(model, options, 10)
         text_output.write_reconstructions(model, x, options, options.output)
         return
-    output, num = _image_file(options, "reconstructions.png", "text"), options.num or 32
-    x = _test_examples(model, options, num)
-    columns = min(16, num)
+    output = _output_file(model, options, "reconstructions", "text")
+    x = _test_examples(model, options, 32)
+    if model.decoder.modality == "table":
+        table_output.write_reconstructions(model, x, output)
+        return
+    columns = min(16, len(x))
     pairs = torch.stack([_rows(x, columns), _rows(model.reconstruct(x), columns)], 1)  # (rows, 2, columns, C, H, W)
     _write_images(pairs.flatten(0, 2), output, columns)
 
@@ -58,13 +64,15 @@ def interpolate(options: Interpolate) -> None:
         if options.start is not None and options.end is not None:
             x0, x1 = (text_output.read_sentences(model, [sentence]) for sentence in (options.start, options.end))
         else:
-            pairs = options.num or 3
-            x0, x1 = torch.split(_test_examples(model, options, 2 * pairs), pairs)
+            x0, x1 = _test_examples(model, options, 3, each=2).chunk(2)
         text_output.write_interpolations(model, x0, x1, options.steps, options, options.output)
         return
-    output, num = _image_file(options, "interpolations.png", "start", "end"), options.num or 8
-    x = _test_examples(model, options, 2 * num)
-    path = model.interpolate(x[:num], x[num:], options.steps)
+    output = _output_file(model, options, "interpolations", "start", "end")
+    x0, x1 = _test_examples(model, options, 8, each=2).chunk(2)
+    if model.decoder.modality == "table":
+        table_output.write_interpolations(model, x0, x1, options.steps, output)
+        return
+    path = model.interpolate(x0, x1, options.steps)
     _write_images(path.flatten(0, 1), output, options.steps)
 
 
@@ -120,25 +128,39 @@ def _load(options: Options, kind: type[Any]) -> Any:
     return model
 
 
-def _image_file(options: Options, default: str, *sentences: str) -> str:
-    """The PNG file to write; refuses options for text, of which `sentences` are the names of some."""
+def _output_file(model: Any, options: Options, default: str, *sentences: str) -> str:
+    """The file to write, CSV for tables, else PNG; refuses options for text, among them those named `sentences`."""
     options.refuse_for_images()
     for name in sentences:
         if getattr(options, name) is not None:
             raise ValueError(f"{name} is a sentence, but this is not a model of text: leave it out")
-    return str(check_output(options.output or default, ".png"))
+    ending = ".csv" if model.decoder.modality == "table" else ".png"
+    return str(check_output(options.output or default + ending, ending))
 
 
-def _test_examples(model: Any, options: Any, num: int) -> Tensor:
-    """Test examples (num, ...): the first ones, or sentences from all over the split, which is sorted by length."""
+def _refuse_for(model: Any, options: Options, *names: str) -> None:
+    """Raises a ValueError if an option was given that is for images alone, or of no use for this kind of data."""
+    kind = {"text": "text", "table": "tables"}[model.decoder.modality]
+    for name in names:
+        if getattr(options, name):
+            raise ValueError(f"{name} is an option for images, but this is a model of {kind}: leave it out")
+
+
+def _test_examples(model: Any, options: Any, default: int, each: int = 1) -> Tensor:
+    """Test examples (num x each, ...), num by default if there are as many.
+
+    They are the first ones, or sentences from all over the split, which is sorted by length.
+    """
+    num = each * (options.num or default)
     path = saved_runs.checkpoint_at(options.ckpt_path)
     data = options.data if options.data is not None else saved_runs.data_of(path)
     text = model.decoder.modality == "text"
     x = first_test_examples(data, None if text else num).x
-    if text:
-        check_same_vocabulary(model.vocabulary, vocabulary_of(data), path)
-    if len(x) < num:
-        raise ValueError(f"the test split has only {len(x)} examples, fewer than the {num} asked for")
+    check_same_codecs(model.codecs, codecs_of(data), path)
+    if options.num is None:
+        num = min(num, len(x) // each * each)
+    if len(x) < max(num, each):
+        raise ValueError(f"the test split has only {len(x)} examples, fewer than the {max(num, each)} asked for")
     return x[:: len(x) // num][:num].to(model.device)
 
 

@@ -51,7 +51,9 @@ class Options(Generation):
         }
     )
     output: str | None = _option(
-        None, "PNG file to write (samples.png and so on by default); text is printed, and written if a file is given."
+        None,
+        "PNG file to write, CSV for a table (samples.png and so on by default); text is printed, and written if a file "
+        "is given.",
     )
     seed: int = _option(1, "The same seed gives the same result.")
     device: str = _option("auto", "`cpu`, `cuda`, or `auto` for the GPU if there is one.")
@@ -71,8 +73,8 @@ DATA = "Data module of the examples, or settings of it that differ from those of
 class Sample(Options):
     """Draws from a trained model: z from the prior, then x given z."""
 
-    num: int | None = _option(None, "How many; by default 64 images, or 10 sentences.")
-    columns: int = _option(8, "Images in a row.")
+    num: int | None = _option(None, "How many; by default 64 images, 1,000 rows of a table, or 10 sentences.")
+    columns: int | None = _option(None, "Images in a row; 8 by default.")
     mean: bool = _option(False, "Show the mean of p(x|z) instead of a draw from it; not for autoregressive decoders.")
 
 
@@ -83,7 +85,7 @@ class Reconstruct(Options):
     A reconstruction is the mean of p(x|z); of autoregressive decoders, which have none, a draw.
     """
 
-    num: int | None = _option(None, "How many; by default 32 images, or 10 sentences.")
+    num: int | None = _option(None, "How many; by default 32 images or rows, or 10 sentences.")
     data: Any = field(default=None, metadata={"help": DATA})
     text: str | None = _option(None, "A sentence of your own, instead of test examples.")
 
@@ -95,7 +97,7 @@ class Interpolate(Options):
     As in `reconstruct`, the mean of p(x|z) is shown where there is one.
     """
 
-    num: int | None = _option(None, "How many pairs; by default 8 of images, or 3 of sentences.")
+    num: int | None = _option(None, "How many pairs; by default 8 of images or rows, or 3 of sentences.")
     steps: int = _option(10, "Number of points on the line, both ends included.")
     data: Any = field(default=None, metadata={"help": DATA})
     start: str | None = _option(None, "A sentence of your own to start from; give `end` too.")

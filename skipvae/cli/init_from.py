@@ -4,26 +4,24 @@ from collections.abc import Sequence
 
 from skipvae.models import GenerativeModel
 from skipvae.persistence.checkpoint import SPEC_KEY, check_fits, description, read_checkpoint
-from skipvae.text.codec import check_same_vocabulary, vocabulary_in
+from skipvae.training.codecs import check_same_codecs, codecs_in
 
 
-def initialize(
-    model: GenerativeModel, path: str, parts: Sequence[str] | None = None, vocabulary: str | None = None
-) -> None:
+def initialize(model: GenerativeModel, path: str, parts: Sequence[str] | None, codecs: dict[str, str]) -> None:
     """Loads the weights in a checkpoint into a model that is about to be trained.
 
     Args:
         model: the model.
         path: the checkpoint.
         parts: attributes of the model, such as encoder; all of it when not given.
-        vocabulary: that of the data, in JSON.
+        codecs: of the data, see `skipvae.training.codecs`.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no checkpoint, if the weights do not fit, or if one of the two lacks a part.
     """
     content = read_checkpoint(path)
-    check_same_vocabulary(vocabulary_in(content), vocabulary, path)
+    check_same_codecs(codecs_in(content), codecs, path)
     weights = content["state_dict"]
     if parts is None:
         check_fits(content, model, path)

@@ -36,13 +36,14 @@ class SaveConfig(Callback):
                 file.write(self._parser.dump(self._config, skip_none=False))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows the config in TensorBoard's hparams tab, and keeps the vocabulary of a text model beside it."""
+        """Shows the config in TensorBoard's hparams tab, and keeps vocabulary or columns beside it."""
         folder = run_folder(trainer)  # a collective call, so it comes before the branch of the first process
         if not trainer.is_global_zero:
             return
-        if isinstance(pl_module, GenerativeModel) and pl_module.vocabulary is not None and folder is not None:
-            with atomic_write(folder / "vocabulary.json") as file:
-                file.write(pl_module.vocabulary)
+        if isinstance(pl_module, GenerativeModel) and folder is not None:
+            for name, text in pl_module.codecs.items():
+                with atomic_write(folder / f"{name}.json") as file:
+                    file.write(text)
         config: dict[str, Any] = self._config.as_dict()
         for logger in trainer.loggers:
             if isinstance(logger, RunLogger):

@@ -1,7 +1,7 @@
 """The command line: `skipvae fit|validate|test|predict` by LightningCLI, and the commands of `skipvae.cli.generate`."""
 
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from inspect import signature
 from typing import Any
@@ -27,7 +27,7 @@ from skipvae.persistence.checkpoint import check_fits, read_checkpoint, spec_in
 from skipvae.persistence.run_folder import Note, RunFolder, locked, new_folder
 from skipvae.persistence.spec import class_path
 from skipvae.persistence.strict_yaml import load_text
-from skipvae.text.codec import check_same_vocabulary, vocabulary_in, vocabulary_of
+from skipvae.training.codecs import check_same_codecs, codecs_in, codecs_of
 
 
 class SkipVAECLI(ConfigOnlyCLI):
@@ -64,10 +64,10 @@ class SkipVAECLI(ConfigOnlyCLI):
         parser.link_arguments(
             "model.init_args.decoder.init_args.latent_dim", "model.init_args.encoder.init_args.latent_dim"
         )
-        for size in ("image_shape", "vocab_size"):
+        for size, of_data in {"image_shape": _shape_of, "vocab_size": _vocab_size_of}.items():
             for part in ("encoder", "decoder"):
                 parser.link_arguments(
-                    "data", f"model.init_args.{part}.init_args.{size}", _attribute(size), apply_on="instantiate"
+                    "data", f"model.init_args.{part}.init_args.{size}", of_data, apply_on="instantiate"
                 )
 
     def setup_parser(self, *args: Any, **kwargs: Any) -> None:
@@ -110,7 +110,7 @@ class SkipVAECLI(ConfigOnlyCLI):
         config = self.config[self.subcommand]
         if config.ckpt_path is None:
             if config.init_from is not None:
-                initialize(self.model, config.init_from, config.init_parts, vocabulary_of(self.datamodule))
+                initialize(self.model, config.init_from, config.init_parts, codecs_of(self.datamodule))
             return
         path, model = config.ckpt_path, class_path(type(self.model))
         content = read_checkpoint(path)
@@ -119,7 +119,7 @@ class SkipVAECLI(ConfigOnlyCLI):
             raise ValueError(
                 f"{path} holds a {saved}, but the config asks for a {model}: take the config of its own run"
             )
-        check_same_vocabulary(vocabulary_in(content), vocabulary_of(self.datamodule), path)
+        check_same_codecs(codecs_in(content), codecs_of(self.datamodule), path)
         check_fits(content, self.model, path)
 
     def before_fit(self) -> None:
@@ -169,8 +169,14 @@ def _refuse_null(trainer: Any) -> None:
             raise ValueError(f"trainer.{name} is null: leave it out, or give a value such as {parameter.default}")
 
 
-def _attribute(name: str) -> Callable[[Any], Any]:
-    return lambda data: getattr(data, name, None)
+def _shape_of(data: Any) -> Any:
+    """(C, H, W) of images, or (D,) of a table."""
+    num_columns = getattr(data, "num_columns", None)
+    return getattr(data, "image_shape", None) if num_columns is None else (num_columns,)
+
+
+def _vocab_size_of(data: Any) -> Any:
+    return getattr(data, "vocab_size", None)
 
 
 def run(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:

@@ -1,7 +1,7 @@
 """The interface of decoders: log p(x|z), and samples."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from skipvae.likelihoods import Bernoulli, Likelihood, Measure
 from skipvae.nn.image_checks import check_image_shape
 from skipvae.persistence.spec import Component
 
+Modality = Literal["image", "table", "text", "other"]
+
 
 class Decoder(Component, nn.Module, ABC):
     """The likelihood p(x|z).
@@ -17,11 +19,11 @@ class Decoder(Component, nn.Module, ABC):
     Attributes:
         latent_dim: the size K of z; 0 means that there is no z (an autoregressive baseline) and z is None everywhere.
         skip: whether z reaches every layer (see `skipvae.skip`).
-        modality: the kind of x, for what is drawn, printed and read: "image" (`image_shape` says which size), "text"
-            (`vocab_size` says how many tokens), or "other".
+        modality: the kind of x, for what is drawn, printed and read: "image" (`image_shape` says which size), "table"
+            (it says how many columns), "text" (`vocab_size` says how many tokens), or "other".
     """
 
-    modality: ClassVar[Literal["image", "text", "other"]] = "other"
+    modality: Modality = "other"
     latent_dim: int
     skip: bool
 
@@ -74,13 +76,15 @@ class Decoder(Component, nn.Module, ABC):
 class ImageDecoder(Decoder):
     """A decoder of images (C, H, W): a likelihood, independent for each pixel given its parameters.
 
+    Rows of a table (D,) are the same without H and W: each column is a channel.
+
     Attributes:
-        image_shape: (C, H, W).
+        image_shape: (C, H, W), or (D,).
         likelihood: what the parameters are parameters of, Bernoulli unless given.
     """
 
-    modality = "image"
-    image_shape: tuple[int, int, int]
+    modality: Modality = "image"
+    image_shape: tuple[int, ...]
 
     def __init__(self, likelihood: Likelihood | None = None) -> None:
         super().__init__()
@@ -88,7 +92,7 @@ class ImageDecoder(Decoder):
 
     @abstractmethod
     def logits(self, x: Tensor | None, z: Tensor | None) -> Tensor:
-        """The parameters of the likelihood of each pixel, (B, P, H, W), P = likelihood.num_parameters(C).
+        """The parameters of the likelihood of each pixel, (B, P, H, W) or (B, P), P = likelihood.num_parameters(C).
 
         For the Bernoulli likelihood the log-odds, (B, C, H, W). x is None where they do not depend on it: a decoder
         whose pixels depend on each other overrides `sample`, `mean` and `preview`.
@@ -99,18 +103,18 @@ class ImageDecoder(Decoder):
         return self.likelihood.check(x)
 
     def log_prob(self, x: Tensor, z: Tensor | None) -> Tensor:
-        """log p(x|z) in nats, (B,), for x (B, C, H, W) and z (B, K)."""
+        """log p(x|z) in nats, (B,), for x (B, C, H, W) or (B, D), and z (B, K)."""
         check_image_shape(x, self.image_shape)
         return self.likelihood.log_prob(self.logits(x, z), x)
 
     def sample(self, z: Tensor | None, *, generator: torch.Generator | None = None, **options: Any) -> Tensor:
-        """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W)."""
+        """x ~ p(x|z), one for each row of z (B, K): (B, C, H, W) or (B, D)."""
         return self.likelihood.sample(self.logits(None, z), generator)
 
     def mean(self, z: Tensor | None) -> Tensor:
-        """The mean of p(x|z), (B, C, H, W)."""
+        """The mean of p(x|z), (B, C, H, W) or (B, D)."""
         return self.likelihood.mean(self.logits(None, z))
 
     def preview(self, z: Tensor) -> Tensor:
-        """The mean of p(x|z), (B, C, H, W)."""
+        """The mean of p(x|z), (B, C, H, W) or (B, D)."""
         return self.mean(z)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from skipvae.decoders.mlp import MLPDecoder
 from skipvae.likelihoods import Measure
-from skipvae.nn.image_checks import check_image_shape
+from skipvae.nn.image_checks import check_image_shape, image_size
 from skipvae.posteriors.diagonal_gaussian import LOG_2PI
 
 
@@ -43,7 +43,7 @@ class GaussianMLPDecoder(MLPDecoder):
         scale: float = 1.0,
         learn_scale: bool = True,
     ) -> None:
-        super().__init__(latent_dim, image_shape, hidden_dim, num_layers, skip)
+        super().__init__(latent_dim, image_size(image_shape), hidden_dim, num_layers, skip)
         if scale <= 0:
             raise ValueError(f"scale={scale} must be above 0: it is a standard deviation")
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learn_scale)

@@ -6,10 +6,13 @@ from math import prod
 from torch import Tensor, nn
 
 from skipvae.decoders.base import ImageDecoder
-from skipvae.likelihoods import Likelihood
-from skipvae.nn.image_checks import image_size
+from skipvae.likelihoods import Gaussian, Likelihood
+from skipvae.nn.image_checks import array_shape
 from skipvae.nn.initialization import Init, initialize
 from skipvae.skip import SkipLinear
+
+MIN_SCALE = 0.01
+"""Of a column, in its standard deviations: a column of few different values would have an unbounded density."""
 
 
 class MLPDecoder(ImageDecoder):
@@ -27,13 +30,14 @@ class MLPDecoder(ImageDecoder):
 
     Args:
         latent_dim: size K of z.
-        image_shape: (C, H, W).
+        image_shape: (C, H, W), or (D,) for rows of a table.
         hidden_dim: units in each hidden layer.
         num_layers: number L of hidden layers after the first linear map.
         skip: whether z reaches every hidden layer.
         output_skip: whether z reaches the output layer too, where `skip` is on: logits = W_h h(L) + b_h + W_z z.
         init: `default`, PyTorch's as in the authors' code, or `he` (He et al. 2015).
-        likelihood: of the pixels, see `skipvae.likelihoods`; Bernoulli if not given.
+        likelihood: see `skipvae.likelihoods`; if not given, Bernoulli for images, and for tables a Gaussian that learns
+            the scale of each column, down to a hundredth of its standard deviation in standardised data.
 
     Raises:
         ValueError: if latent_dim is 0: pixels that are independent without z are no model of images; if num_layers
@@ -59,6 +63,9 @@ class MLPDecoder(ImageDecoder):
         init: Init = "default",
         likelihood: Likelihood | None = None,
     ) -> None:
+        shape = array_shape(image_shape)
+        if likelihood is None and len(shape) == 1:
+            likelihood = Gaussian(learn="channel", channels=shape[0], min_scale=MIN_SCALE)
         super().__init__(likelihood)
         if latent_dim < 1:
             raise ValueError("MLPDecoder needs latent_dim >= 1; for a model without z take an autoregressive decoder")
@@ -67,14 +74,14 @@ class MLPDecoder(ImageDecoder):
         if output_skip and not skip:
             raise ValueError("output_skip=true needs skip=true: it extends the skips to the output layer")
         self.latent_dim, self.skip = latent_dim, skip
-        self.image_shape = image_size(image_shape)
+        self.image_shape = shape
+        self.modality = "table" if len(shape) == 1 else "image"
         skip_dim = latent_dim if skip else 0
         self.input = nn.Linear(latent_dim, hidden_dim)
         self.hidden = nn.ModuleList(
             SkipLinear(hidden_dim, hidden_dim, skip_dim, latent_bias=True) for _ in range(num_layers)
         )
-        channels, height, width = self.image_shape
-        self.parameter_shape = (self.likelihood.num_parameters(channels), height, width)
+        self.parameter_shape = (self.likelihood.num_parameters(shape[0]), *shape[1:])
         self.output = SkipLinear(hidden_dim, prod(self.parameter_shape), latent_dim if output_skip else 0)
         initialize(self, init)
 

@@ -6,7 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from skipvae.encoders.base import Encoder
-from skipvae.nn.image_checks import check_image_shape, image_size
+from skipvae.nn.image_checks import array_shape, check_image_shape
 from skipvae.nn.initialization import Init, initialize
 from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
@@ -18,7 +18,7 @@ class MLPEncoder(Encoder):
 
     Args:
         latent_dim: size K of z.
-        image_shape: (C, H, W).
+        image_shape: (C, H, W), or (D,) for rows of a table.
         hidden_dim: units in each hidden layer.
         num_layers: number L of hidden layers.
         init: `default`, PyTorch's as in the authors' code, or `he` (He et al. 2015).
@@ -46,7 +46,7 @@ class MLPEncoder(Encoder):
         if num_layers < 0:
             raise ValueError(f"num_layers is {num_layers}: take 0 or more hidden layers")
         self.latent_dim = latent_dim
-        self.image_shape = image_size(image_shape)
+        self.image_shape = array_shape(image_shape)
         layers: list[nn.Module] = []
         width = prod(self.image_shape)
         for _ in range(num_layers):
@@ -56,6 +56,6 @@ class MLPEncoder(Encoder):
         initialize(self, init)
 
     def forward(self, x: Tensor) -> DiagonalGaussian:
-        """q(z|x), parameters (B, K), for x (B, C, H, W)."""
+        """q(z|x), parameters (B, K), for x (B, C, H, W) or (B, D)."""
         check_image_shape(x, self.image_shape)
         return DiagonalGaussian.from_parameters(self.layers(x.flatten(1)))

@@ -15,8 +15,8 @@ LEVELS = 256
 class Likelihood(Component, nn.Module, ABC):
     """p(x | parameters), independent for each pixel of an image or each column of a table.
 
-    x is (B, C, ...): images (B, C, H, W), and tables (B, D) as (B, 1, D). The parameters of all channels of a pixel are
-    (B, P, ...) with P = `num_parameters(C)`, as a convolution with P output channels gives them.
+    x is (B, C, ...): images (B, C, H, W), and tables (B, D), each column a channel. The parameters of all channels of a
+    pixel are (B, P, ...) with P = `num_parameters(C)`, as a convolution with P output channels gives them.
 
     Attributes:
         measure: whether log p(x) is the log of a probability or of a density, and of which data.

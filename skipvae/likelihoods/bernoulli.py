@@ -43,8 +43,9 @@ class Bernoulli(Likelihood):
         """See `Likelihood.check`."""
         if not in_unit_interval(x):
             raise ValueError(
-                f"pixels must be floats from 0 to 1, but are {describe(x)}: scale them, bytes by x.float() / 255, "
-                "-1 to 1 by (x + 1) / 2, or take skipvae.likelihoods.Gaussian"
+                f"values must be floats from 0 to 1, but are {describe(x)}: scale them, bytes by x.float() / 255, "
+                "-1 to 1 by (x + 1) / 2, columns of 0 and 1 by data.standardize false, or take "
+                "skipvae.likelihoods.Gaussian"
             )
         return self.measure if is_binary(x) else Measure.NEITHER
 

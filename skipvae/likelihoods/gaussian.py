@@ -27,9 +27,11 @@ class Gaussian(Likelihood):
         learn: "one" scale for all values, one for each "channel", or "none": it stays.
         channels: C, for learn: channel.
         dequantize: whether the data are bytes, which a density alone would be unbounded for.
+        min_scale: of learnt scales: s^2 = e^(2 log s) + min_scale^2, so that values which z predicts exactly, such as
+            those of a column that is nearly constant, have no unbounded density either.
 
     Raises:
-        ValueError: if scale is not above 0, or learn: channel is without channels.
+        ValueError: if scale is not above 0, min_scale is below 0, or learn: channel is without channels.
 
     Example:
         >>> Gaussian().log_prob(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3)) / 3  # -log(2 pi) / 2
@@ -42,13 +44,16 @@ class Gaussian(Likelihood):
         learn: Literal["one", "channel", "none"] = "one",
         channels: int | None = None,
         dequantize: bool = False,
+        min_scale: float = 0.0,
     ) -> None:
         super().__init__()
+        if min_scale < 0:
+            raise ValueError(f"min_scale={min_scale} must be 0 or more: it is a standard deviation")
         if not scale > 0:
             raise ValueError(f"scale={scale} must be above 0: it is a standard deviation")
         if learn == "channel" and channels is None:
             raise ValueError("learn: channel needs channels, the number of them")
-        self.dequantize, self.learn = dequantize, learn
+        self.dequantize, self.learn, self.min_scale = dequantize, learn, min_scale
         self.measure = Measure.BYTES_BOUND if dequantize else Measure.DENSITY
         start = torch.full((channels if learn == "channel" and channels else 1,), math.log(scale) / GAIN)
         self.weight = nn.Parameter(start, requires_grad=learn != "none")
@@ -56,7 +61,8 @@ class Gaussian(Likelihood):
     @property
     def log_scale(self) -> Tensor:
         """log s, (1,) or (C,)."""
-        return GAIN * self.weight
+        log_scale = GAIN * self.weight
+        return 0.5 * ((2 * log_scale).exp() + self.min_scale**2).log() if self.min_scale else log_scale
 
     def num_parameters(self, channels: int) -> int:
         """One mean for each channel."""

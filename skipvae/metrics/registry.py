@@ -152,6 +152,12 @@ METRICS = (
         unit="bits per dimension",
         of_likelihood=True,
     ),
+    Metric(
+        "nll_in_units",
+        "",
+        "the NLL of rows in the units of the table, not standardised",
+        of_likelihood=True,
+    ),
     Metric("true_nll", "true NLL", "-log p(x) of the process that made the data", 2),
     Metric(
         "ppl",

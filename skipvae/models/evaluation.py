@@ -15,7 +15,7 @@ from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
 def with_facts(results: dict[str, Any], facts: Mapping[str, float]) -> dict[str, Any]:
-    """Results, with the facts of the split beside them, and per word, character and byte where these say its sizes.
+    """Results, with the facts of the split beside them, and per word, character and byte or in the units of a table.
 
     The nats are those of everything that the model predicts, the end of each sentence included. An unknown word costs
     no more than its token, so the results compare vocabularies where few words are unknown, and where the same
@@ -25,7 +25,8 @@ def with_facts(results: dict[str, Any], facts: Mapping[str, float]) -> dict[str,
         results: of an evaluation: `elbo`, `nll` where log p(x) is known better, and `num_examples`.
         facts: an entry of the data module's `split_facts`: means over its `num_examples` examples; for text among
             them `words_per_example`, `characters_per_example` and `bytes_per_example`, the end of a sentence counted
-            as one. If another number of examples was evaluated, as with limit_test_batches, the facts are not about
+            as one; for standardised tables `sum_of_log_scales`, by which -log p(x) is larger in the units of the
+            table. If another number of examples was evaluated, as with limit_test_batches, the facts are not about
             these, and nothing is added.
 
     Example:
@@ -43,6 +44,9 @@ def with_facts(results: dict[str, Any], facts: Mapping[str, float]) -> dict[str,
         results["nats_per_word"] = nll / facts["words_per_example"]
         results["nats_per_character"] = nll / facts["characters_per_example"]
         results["bits_per_byte"] = nll / facts["bytes_per_example"] / log(2)
+    if "sum_of_log_scales" in facts:
+        results["nll_in_units"] = results.get("nll", -results["elbo"]) + facts["sum_of_log_scales"]
+        results["nll_in_units_stderr"] = results.get("nll_stderr", results.get("elbo_stderr"))
     return results
 
 

@@ -38,6 +38,7 @@ def first_test_examples(data: LightningDataModule, num: int | None = None) -> Ex
     if not batches:
         raise ValueError("the test split of the data is empty")
     inputs = [batch[0] for batch in batches]
-    x = pad_sentences(inputs) if inputs[0].dim() == 2 else torch.cat(inputs)
+    of_text = inputs[0].dim() == 2 and not inputs[0].is_floating_point()
+    x = pad_sentences(inputs) if of_text else torch.cat(inputs)
     labels = [batch[1] for batch in batches if len(batch) > 1 and isinstance(batch[1], Tensor)]
     return Examples(x[:num], torch.cat(labels)[:num] if labels else None)

@@ -7,7 +7,6 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from skipvae.persistence.checkpoint import SPEC_KEY
 from skipvae.text.tokens import BOS, EOS, PAD, UNK, pad_sentences
 
 
@@ -39,12 +38,13 @@ class TextCodec:
         Raises:
             ValueError: if it was trained without a vocabulary.
         """
-        if model.vocabulary is None:
+        vocabulary = model.codecs.get("vocabulary")
+        if vocabulary is None:
             raise ValueError(
                 "this model knows token ids only: it was trained on a data module without a vocabulary; give the data "
                 "module an attribute `vocabulary` with a method `to_json`"
             )
-        return cls(model.vocabulary)
+        return cls(vocabulary)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Token ids (B, T) of B sentences, padded; words outside the vocabulary become UNK, see `unknown`.
@@ -81,23 +81,8 @@ def _tokenizer(vocabulary: str) -> Tokenizer:
         raise ValueError(f"the vocabulary cannot be read ({error}): the checkpoint is damaged") from error
 
 
-def vocabulary_of(data: Any) -> str | None:
-    """The vocabulary of a data module, in JSON; None if it has none."""
-    vocabulary = getattr(data, "vocabulary", None)
-    return None if vocabulary is None else str(vocabulary.to_json())
-
-
-def vocabulary_in(checkpoint: dict[str, Any]) -> str | None:
-    """The vocabulary in a checkpoint, in JSON; None if there is none."""
-    record = checkpoint.get(SPEC_KEY)
-    vocabulary = record.get("vocabulary") if isinstance(record, dict) else None
-    return vocabulary if isinstance(vocabulary, str) else None
-
-
-def check_same_vocabulary(saved: str | None, here: str | None, path: object = "the checkpoint") -> None:
+def check_same_vocabulary(saved: str, here: str, path: object) -> None:
     """Raises a ValueError if the vocabularies of a checkpoint and of the data give words different ids."""
-    if saved is None or here is None or saved == here:
-        return
     there, ours = (_tokenizer(vocabulary).get_vocab() for vocabulary in (saved, here))
     differ = sorted(there.keys() ^ ours.keys() or {word for word in there if there[word] != ours[word]})
     example = f", such as {differ[0]!r}" if differ else ""

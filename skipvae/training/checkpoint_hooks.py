@@ -19,7 +19,7 @@ from skipvae.persistence.checkpoint import (
 )
 from skipvae.persistence.migration import VERSION, upgrade
 from skipvae.persistence.spec import Component, build
-from skipvae.text.codec import check_same_vocabulary, vocabulary_in, vocabulary_of
+from skipvae.training.codecs import check_same_codecs, codecs_in, codecs_of
 from skipvae.training.finiteness import check_weights
 from skipvae.training.loss_monitor import LossMonitor
 
@@ -35,37 +35,36 @@ class CheckpointHooks(Component, LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.vocabulary: str | None = None
-        """The vocabulary of a text model, in JSON; from its data module, and from then on in its checkpoints."""
+        self.codecs: dict[str, str] = {}
+        """The vocabulary of a text model or the columns of a table, in JSON; from its data, and in its checkpoints."""
         self.restored_step: int | None = None
         """The step of the checkpoint that an evaluation has loaded: Lightning would log the results at step 0."""
         self._saved_optimizers: Any = None
 
     def setup(self, stage: str) -> None:
-        """Forgets an earlier checkpoint; takes the vocabulary of the data."""
+        """Forgets an earlier checkpoint; takes the vocabulary or the columns of the data."""
         super().setup(stage)
         self.restored_step = self._saved_optimizers = None
-        self.vocabulary = vocabulary_of(getattr(self.trainer, "datamodule", None)) or self.vocabulary
+        self.codecs = codecs_of(getattr(self.trainer, "datamodule", None)) or self.codecs
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the description of the model; refuses to save one whose loss or weights are not finite."""
         self.loss_monitor.check(self)
         check_weights(self)
-        checkpoint[SPEC_KEY] = {"version": VERSION, "model": self.spec, "terms": self.loss_monitor.state_dict()}
-        if self.vocabulary is not None:
-            checkpoint[SPEC_KEY]["vocabulary"] = self.vocabulary
+        described = {"version": VERSION, "model": self.spec, "terms": self.loss_monitor.state_dict()}
+        checkpoint[SPEC_KEY] = described | self.codecs
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks a checkpoint and restores the loss since the last write of the loggers.
 
         Raises:
-            ValueError: if the weights in the checkpoint are not those of this model, its vocabulary is another, or its
-                training state is damaged.
+            ValueError: if the weights in the checkpoint are not those of this model, its vocabulary or its columns are
+                others, or its training state is damaged.
         """
         upgrade(checkpoint.get(SPEC_KEY), checkpoint["state_dict"])
-        saved = vocabulary_in(checkpoint)
-        check_same_vocabulary(saved, self.vocabulary)
-        self.vocabulary = self.vocabulary or saved
+        saved = codecs_in(checkpoint)
+        check_same_codecs(saved, self.codecs)
+        self.codecs = self.codecs or saved
         if self.strict_loading:
             check_fits(checkpoint, self)
         if self.trainer.state.fn != TrainerFn.FITTING:
@@ -117,5 +116,5 @@ class CheckpointHooks(Component, LightningModule):
         if strict:
             check_fits(checkpoint, model, checkpoint_path)
         model.load_state_dict(checkpoint["state_dict"], strict=strict)
-        model.vocabulary = vocabulary_in(checkpoint)
+        model.codecs = codecs_in(checkpoint)
         return model.to(map_location).eval() if isinstance(map_location, (str, torch.device)) else model.eval()

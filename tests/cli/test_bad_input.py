@@ -171,8 +171,8 @@ class Broken(Loaded):
 @pytest.mark.parametrize(
     ("command", "data", "message"),
     [
-        ("fit", "Bytes", "pixels must be floats from 0 to 1, but are uint8 from 0 to 255: scale them"),
-        ("test", "Signed", "pixels must be floats from 0 to 1, but are float32 from -1 to 1"),
+        ("fit", "Bytes", "values must be floats from 0 to 1, but are uint8 from 0 to 255: scale them"),
+        ("test", "Signed", "values must be floats from 0 to 1, but are float32 from -1 to 1"),
         ("fit", "Bare", "a batch must be a tuple whose first entry is the tensor x, but is a Tensor"),
         ("predict", "Pair", "batches to predict must be (x, label, id), but have 2 entries"),
         ("fit", "Broken", "strange_data.py:35; SKIPVAE_TRACEBACK=1"),

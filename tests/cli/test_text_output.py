@@ -54,11 +54,11 @@ def text_run(trained_text: Path, workspace: Path) -> Path:
 
 def test_a_reloaded_model_reads_and_writes(text_run: Path) -> None:
     model = GenerativeModel.load_from_checkpoint(text_run / "checkpoints/best.ckpt")
-    assert model.vocabulary == (text_run / "vocabulary.json").read_text()
+    assert model.codecs["vocabulary"] == (text_run / "vocabulary.json").read_text()
     codec = TextCodec.of(model)
     assert codec.decode(codec.encode(["good night light", "day"])) == ["good night light", "day"]
     assert codec.unknown("Good telephone day Good") == ["Good", "telephone"]
-    json.loads(model.vocabulary)
+    json.loads(model.codecs["vocabulary"])
 
 
 def test_sentences_are_printed_and_written(text_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,8 +3,10 @@ from typing import Any
 import pytest
 import torch
 
-from skipvae.decoders import MLPDecoder
+from skipvae.decoders import GaussianMLPDecoder, MLPDecoder, ResNetDecoder
 from skipvae.encoders import MLPEncoder
+from skipvae.likelihoods import Bernoulli, Categorical, DiscretizedLogistic, Likelihood
+from skipvae.likelihoods.gaussian import GAIN
 
 
 @pytest.mark.parametrize(("skip", "output_skip"), [(False, False), (True, False), (True, True)])
@@ -52,6 +54,46 @@ def test_samples_follow_the_probabilities() -> None:
 def test_images_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="1 x 4 x 4 but the model was built for 1 x 28 x 28"):
         MLPDecoder(2).log_prob(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("likelihood", [None, Bernoulli(), Categorical(), DiscretizedLogistic(3)])
+def test_rows_of_a_table_have_a_likelihood_of_each_column(likelihood: Likelihood | None) -> None:
+    torch.manual_seed(0)
+    decoder = MLPDecoder(2, image_shape=(4,), hidden_dim=6, skip=True, likelihood=likelihood)
+    assert decoder.modality == "table"
+    z = torch.randn(5, 2)
+    x = decoder.sample(z).detach()
+    assert x.shape == decoder.preview(z).shape == (5, 4)
+    decoder.check(x)
+    as_images = decoder.likelihood.log_prob(decoder.logits(None, z)[..., None, None], x[..., None, None])
+    torch.testing.assert_close(decoder.log_prob(x, z), as_images)
+    decoder.log_prob(x, z).sum().backward()
+    assert all(parameter.grad is not None for parameter in decoder.parameters())
+    with pytest.raises(ValueError, match="the rows are 3 but the model was built for 4"):
+        decoder.log_prob(x[:, :3], z)
+
+
+def test_the_likelihood_of_a_table_is_gaussian_with_a_scale_for_each_column() -> None:
+    decoder = MLPDecoder(2, image_shape=(3,), hidden_dim=6)
+    scale = torch.tensor([0.5, 1.0, 2.0])
+    with torch.no_grad():
+        decoder.likelihood.weight.copy_(scale.log() / GAIN)
+    x, z = torch.randn(5, 3), torch.randn(5, 2)
+    deviation = (scale**2 + 0.01**2).sqrt()  # scales stay above a hundredth
+    normal = torch.distributions.Normal(decoder.preview(z), deviation)
+    torch.testing.assert_close(decoder.log_prob(x, z), normal.log_prob(x).sum(1))
+    decoder.likelihood.weight.data.fill_(-100.0)
+    assert decoder.log_prob(decoder.preview(z), z).max() < 3 * 4  # -log(0.01 sqrt(2 pi)) = 3.7 for each column
+
+
+def test_other_shapes_are_refused() -> None:
+    for network in (MLPDecoder, MLPEncoder):
+        for shape in ((), (0,), (2, 3), None):
+            with pytest.raises(ValueError, match="image_shape must be"):
+                network(2, image_shape=shape)
+    for build_one in (GaussianMLPDecoder, ResNetDecoder):
+        with pytest.raises(ValueError, match=r"\[3\]: for the columns of a table take MLPEncoder and MLPDecoder"):
+            build_one(2, image_shape=(3,))
 
 
 def test_needs_a_latent() -> None:

@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from pytorch_lightning import LightningDataModule
 
-from datamodules import ImageDataModule, SentenceDataModule
+from datamodules import ImageDataModule, SentenceDataModule, TableDataModule
 from skipvae.cli.config_files import read_config
 from skipvae.models import GenerativeModel
 from skipvae.persistence.config_merge import merged
@@ -56,6 +56,10 @@ def tiny_data(data: LightningDataModule) -> list[str]:
         Path("corpus.txt").write_text("".join(" ".join(f"word{i}" for i in line) + "\n" for line in words))
         sizes = ["--data.train_size=60", "--data.batch_size=20", "--data.eval_batch_size=5"]
         return ["--data=TextDataModule", "--data.train=corpus.txt", *sizes]
+    if isinstance(data, TableDataModule):
+        rows = torch.randn(100, 3, generator=torch.Generator().manual_seed(0)).tolist()
+        Path("table.csv").write_text("a,b,c\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows))
+        return ["--data.path=table.csv", "--data.batch_size=20"]
     raise NotImplementedError(f"say here what tiny data of the kind {type(data).__name__} is")
 
 
@@ -88,7 +92,7 @@ def test_a_config_trains_and_its_checkpoint_is_the_same_elsewhere(
 @pytest.mark.parametrize("path", configs_of_runs(), ids=lambda path: str(path.relative_to(ROOT / "configs")))
 def test_the_data_of_a_config_says_its_sizes(path: Any) -> None:
     data = own_data(read_config(path))
-    assert isinstance(data, (ImageDataModule, SentenceDataModule))
+    assert isinstance(data, (ImageDataModule, SentenceDataModule, TableDataModule))
     if isinstance(data, ImageDataModule):
         assert len(data.image_shape) == 3
 

@@ -19,7 +19,14 @@ from skipvae.persistence.spec import build
 
 BYTES = torch.linspace(0, 1, 256, dtype=torch.float64)
 OF_BYTES = [Categorical(), DiscretizedLogistic(1), DiscretizedLogistic(4)]
-ALL = [Bernoulli(), ContinuousBernoulli(), *OF_BYTES, DiscretizedLogistic(3, coupled=True), Gaussian(0.3)]
+ALL = [
+    Bernoulli(),
+    ContinuousBernoulli(),
+    *OF_BYTES,
+    DiscretizedLogistic(3, coupled=True),
+    Gaussian(0.3),
+    Gaussian(0.3, min_scale=0.4),
+]
 
 
 def name(likelihood: Likelihood) -> str:
@@ -238,6 +245,7 @@ def test_bytes_in_float32_are_bytes() -> None:
         lambda: DiscretizedLogistic(2, coupled=True).num_parameters(1),
         lambda: Gaussian(0.0),
         lambda: Gaussian(learn="channel"),
+        lambda: Gaussian(min_scale=-0.1),
     ],
 )
 def test_arguments_out_of_range_are_refused(make: object) -> None:

@@ -31,7 +31,7 @@ def text_samples(study: Study, runs: Sequence[Run], loaded: LoadedRuns) -> str:
         title = name_of(varied)
         for run in (run for run in first if run.varied == varied):
             model: GenerativeModel = loaded.model(run)
-            if model.vocabulary is None:
+            if "vocabulary" not in model.codecs:
                 return ""
             lines += [f"{run.model} {title}".strip() + ":", "", *_lines_of(model, run, loaded), ""]
     return "\n".join(lines)
