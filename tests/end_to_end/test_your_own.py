@@ -15,7 +15,7 @@ COMMANDS = [block.replace("\\\n", "") for block in re.findall(r"```sh\n(.*?)```"
 QUICK = (*QUIET, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=2")
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=["text", "pictures", "images and networks", "optimiser"])
+@pytest.mark.parametrize("command", COMMANDS, ids=["text", "pictures", "tables", "images and networks", "optimiser"])
 def test_the_page_works(workspace: Path, monkeypatch: pytest.MonkeyPatch, command: Any) -> None:
     monkeypatch.syspath_prepend(str(workspace))
     Path("configs").symlink_to(ROOT / "configs")
@@ -23,6 +23,7 @@ def test_the_page_works(workspace: Path, monkeypatch: pytest.MonkeyPatch, comman
     subjects, places = ["the cat", "a dog", "my hen"], ["mat", "tree", "roof", "car"]
     sentences = [f"{who} sat on the {place} {n} times" for who in subjects for place in places for n in range(9)]
     Path("mine.txt").write_text("\n".join(sentences))
+    Path("mine.csv").write_text("a;b;kind\n" + "".join(f"{n};{n**0.5};{'ab'[n % 2]}\n" for n in range(100)))
     Path("PICTURES").mkdir()
     for level in range(200):
         Image.new("RGB", (40, 36), (level, 10, 255 - level)).save(f"PICTURES/{level}.png")
