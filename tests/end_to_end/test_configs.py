@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from jsonargparse import ArgumentParser
+from PIL import Image
 from pytorch_lightning import LightningDataModule
 
 from datamodules import ImageDataModule, SentenceDataModule, TableDataModule
@@ -36,7 +38,12 @@ def narrowed(node: Any, path: str) -> Iterator[str]:
 
 
 def own_data(config: dict[str, Any]) -> LightningDataModule:
-    """The data that a config names; nothing of it is read."""
+    """The data that a config names; nothing is read but files that are looked at first, made in the working folder."""
+    colors = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+    np.savez("images.npz", images=colors)
+    Path("pictures").mkdir()
+    for number, picture in enumerate(colors):
+        Image.fromarray(picture).save(f"pictures/{number}.png")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
     data: LightningDataModule = parser.instantiate(parser.parse_object({"data": config["data"]})).data
@@ -49,8 +56,9 @@ def tiny_data(data: LightningDataModule) -> list[str]:
     A new kind of data needs a case here.
     """
     if isinstance(data, ImageDataModule):
+        kind = "PhotoPatchesDataModule" if data.image_shape[0] == 3 else "MNISTDigitsDataModule"
         settings = [f"--data.binarize={data.binarize}"]
-        return ["--data=MNISTDigitsDataModule", "--data.train_size=80", "--data.batch_size=20", *settings]
+        return [f"--data={kind}", "--data.train_size=80", "--data.batch_size=20", *settings]
     if isinstance(data, SentenceDataModule):
         words = torch.randint(20, (100, 6), generator=torch.Generator().manual_seed(0)).tolist()
         Path("corpus.txt").write_text("".join(" ".join(f"word{i}" for i in line) + "\n" for line in words))
@@ -90,7 +98,7 @@ def test_a_config_trains_and_its_checkpoint_is_the_same_elsewhere(
 
 
 @pytest.mark.parametrize("path", configs_of_runs(), ids=lambda path: str(path.relative_to(ROOT / "configs")))
-def test_the_data_of_a_config_says_its_sizes(path: Any) -> None:
+def test_the_data_of_a_config_says_its_sizes(workspace: Path, path: Any) -> None:
     data = own_data(read_config(path))
     assert isinstance(data, (ImageDataModule, SentenceDataModule, TableDataModule))
     if isinstance(data, ImageDataModule):
