@@ -86,11 +86,15 @@ def noise_generators(device: torch.device) -> list[torch.Generator]:
     return [torch.default_generator, torch.cuda.default_generators[device.index or 0]]
 
 
+def takes_scaled_gradients(optimizer: Optimizer) -> bool:
+    """Whether Lightning and torch's GradScaler leave it to an optimiser's step to undo the scale of the gradients."""
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
 def divides_gradients(optimizer: Optimizer) -> bool:
     """Whether an optimiser's step divides the gradients by `grad_scale`, which torch's GradScaler has fused ones do."""
-    able = getattr(optimizer, "_step_supports_amp_scaling", False)
     # Loading the state of an optimiser may change the groups, but not what it says of itself.
-    return able and all(group.get("fused") for group in optimizer.param_groups)
+    return takes_scaled_gradients(optimizer) and all(group.get("fused") for group in optimizer.param_groups)
 
 
 def divide_gradients_in_next_step(optimizer: Optimizer, divisor: Tensor, clear: bool) -> None:

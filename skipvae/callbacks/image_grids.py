@@ -7,6 +7,7 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
 from skipvae.callbacks.drawing import DrawingCallback
+from skipvae.callbacks.labelled_grid import labelled_grid
 from skipvae.callbacks.tiles import tiles
 
 
@@ -16,7 +17,8 @@ class ImageGrids(DrawingCallback):
     - images/reconstructions: validation images, each above its reconstruction.
     - images/samples: the mean of p(x|z), or a draw where there is none, for the same z of the prior each time.
     - images/traversals: the first validation image with one latent dimension at a time moved from -3 to 3; the
-      dimensions with the largest KL, largest on top. Rows that do not change belong to collapsed dimensions.
+      dimensions with the largest KL, largest on top, each with its number and its KL in nats. Rows that do not change
+      belong to collapsed dimensions.
 
     Models of other data than images draw nothing, and models without z only samples.
 
@@ -40,15 +42,25 @@ class ImageGrids(DrawingCallback):
             x = torch.cat([x for x, _ in self._kept])
             grids["samples"] = model.decoder.preview(model.sample_prior(2 * self.num_images))
             grids["reconstructions"] = torch.cat([x, model.reconstruct(x)])
-            grids["traversals"] = self._traversals(model, x)
+            self._draw_traversals(model, x, trainer.global_step, writer)
         for name, images in grids.items():
             writer.add_image(f"images/{name}", tiles(images, self.num_images), trainer.global_step)
 
-    def _traversals(self, model: Any, x: Tensor) -> Tensor:
-        mean = model.infer(x).mean[0]  # (K,)
-        kl = torch.tensor(model.results.get("kl_per_dim", [0.0] * len(mean)), device=mean.device)
-        rows = kl.argsort(descending=True, stable=True)[: self.num_images]  # (R,)
-        z = mean.repeat(len(rows), self.num_images, 1)  # (R, num_images, K)
-        path = torch.linspace(-3, 3, self.num_images, device=z.device, dtype=z.dtype)
-        z[torch.arange(len(rows)), :, rows] = path
+    def _draw_traversals(self, model: Any, x: Tensor, step: int, writer: Any) -> None:
+        kl = torch.tensor(model.results.get("kl_per_dim", [0.0] * model.latent_dim))  # (K,)
+        dimensions = kl.argsort(descending=True, stable=True)[: self.num_images].tolist()  # R numbers
+        path = torch.linspace(-3, 3, self.num_images)
+        picture = labelled_grid(
+            tiles(self._traversals(model, x, dimensions, path), self.num_images),
+            row_labels=[f"z{dimension}  {kl[dimension]:.2f}" for dimension in dimensions],
+            column_labels=[f"{value:.1f}" for value in path.tolist()],
+            corner="dim.  KL",
+        )
+        writer.add_image("images/traversals", picture, step, dataformats="HWC")
+
+    def _traversals(self, model: Any, x: Tensor, dimensions: list[int], path: Tensor) -> Tensor:
+        mean = model.infer(x[:1]).mean  # (1, K)
+        z = mean.repeat(len(dimensions), len(path), 1)  # (R, num_images, K)
+        for row, dimension in enumerate(dimensions):
+            z[row, :, dimension] = path.to(z)
         return model.decoder.preview(z.flatten(0, 1))  # type: ignore[no-any-return]

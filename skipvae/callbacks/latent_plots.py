@@ -4,14 +4,13 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from pytorch_lightning import LightningModule, Trainer
 
 from skipvae.callbacks.drawing import DrawingCallback
-from skipvae.callbacks.tiles import thumbnails
+from skipvae.callbacks.projector import write_points
 
 
 class LatentPictures(DrawingCallback):
@@ -21,7 +20,8 @@ class LatentPictures(DrawingCallback):
       threshold of an active unit.
     - latents/kl_per_dim: a histogram of the former.
     - latents/elbo_per_step: the ELBO along the steps of iterative inference.
-    - posterior_means, at the end of training: points in the projector with labels and, for images, thumbnails.
+    - posterior_means, at the end of training: points in the projector with their class, sentence and KL, see
+      `skipvae.callbacks.projector`.
 
     Models without z draw nothing.
 
@@ -51,19 +51,8 @@ class LatentPictures(DrawingCallback):
         model: Any = pl_module
         if not model.decoder.latent_dim:
             return
-        means = torch.cat([model.infer(x).mean for x, _ in self._kept]).float().cpu()
-        labels = [label.tolist() for _, label in self._kept if label is not None]
-        metadata = [label for batch in labels for label in batch]
-        pictures = None
-        if model.decoder.modality == "image":
-            pictures = thumbnails(torch.cat([x for x, _ in self._kept]))
-        writer.add_embedding(
-            means,
-            metadata=metadata if len(metadata) == len(means) else None,
-            label_img=pictures,
-            global_step=trainer.global_step,
-            tag="posterior_means",
-        )
+        data = getattr(trainer, "datamodule", None)
+        write_points(writer, model, self._kept, getattr(data, "label_names", None) or (), trainer.global_step)
 
 
 def bars(kl: list[float], variance: list[float], threshold: float = 0.01) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from skipvae.callbacks.diagnosis import verdict
 from skipvae.callbacks.kl_annealing import CyclicalKLAnnealing, LinearKLAnnealing
+from skipvae.callbacks.results_page import write_results
 from skipvae.metrics.registry import meanings
 from skipvae.persistence.atomic import atomic_write
 from skipvae.persistence.run_folder import run_folder
@@ -23,6 +24,8 @@ from skipvae.persistence.spec import class_path
 
 class Report(Callback):
     """Prints the results of `validate` and `test` with their meaning and a verdict; `test` writes metrics.json.
+
+    TensorBoard gets the table of a test, too, and a plot of its latent dimensions.
 
     The file goes into the run's folder: the results in full precision, the number of examples, the seed, the
     checkpoint, the classes of the model and the data, and the seconds of the test, and of training in the same process.
@@ -62,6 +65,7 @@ class Report(Callback):
         truth = getattr(getattr(trainer, "datamodule", None), "truth", {})  # data made by a process that is known
         pl_module.results.update({f"true_{name}": value for name, value in truth.items()})
         self._print(trainer, pl_module, "test")
+        write_results(trainer, pl_module, rows(pl_module.results, getattr(pl_module, "num_importance_samples", None)))
         if folder is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             path = folder / "metrics.json"
             with atomic_write(path) as file:
@@ -138,9 +142,15 @@ def table(results: Mapping[str, Any], stage: str, num_importance_samples: int | 
     found.add_column("metric", no_wrap=True)
     found.add_column("value", justify="right", no_wrap=True)
     found.add_column("meaning")
-    for key, meaning in meanings(results, num_importance_samples=num_importance_samples):
-        found.add_row(key, _value(results[key], results.get(f"{key}_stderr")), meaning)
+    for row in rows(results, num_importance_samples):
+        found.add_row(*row)
     return found
+
+
+def rows(results: Mapping[str, Any], num_importance_samples: int | None = None) -> Iterator[tuple[str, str, str]]:
+    """The lines of the table: metric, value and standard error, meaning."""
+    for key, meaning in meanings(results, num_importance_samples=num_importance_samples):
+        yield key, _value(results[key], results.get(f"{key}_stderr")), meaning
 
 
 def _value(value: float, stderr: float | None) -> str:

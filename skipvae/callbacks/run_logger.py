@@ -1,8 +1,10 @@
 """The folder of a run's TensorBoard logs, and the settings that TensorBoard shows."""
 
+import json
 import os
+import shlex
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os.path import relpath
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,19 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
 
+from skipvae.callbacks import markdown
 from skipvae.compatibility import write_hparams
+from skipvae.metrics.registry import METRICS
+from skipvae.persistence.strict_yaml import dump_text
 
 Scalar = bool | int | float | str
+CHARTS = {
+    "training, validation and test": {
+        name: ["Multiline", [f"^(train|val|test)/{key}$"]]
+        for name, key in (("ELBO", "elbo"), ("reconstruction", "reconstruction"), ("KL", "kl"))
+    }
+}
+"""Charts of several curves each, for the tab "Custom Scalars": chart -> names of curves, as a regular expression."""
 
 
 class RunLogger(TensorBoardLogger):
@@ -23,7 +35,12 @@ class RunLogger(TensorBoardLogger):
 
     The tab lists the settings of a run beside the latest value of everything it logged. Settings are what is passed
     to `log_hyperparams` before the run starts, else the description of the model. They are written without a list of
-    columns: TensorBoard then finds the columns in all runs, while the list of one run would hide what others have.
+    columns: TensorBoard then finds the columns in all runs, while the list of one run would hide what others have. It
+    sorts the columns by name and shows the first few, so the metrics that the registry calls headlines are written
+    once more as headline/val/KEY and headline/test/KEY.
+
+    The result of a test is one number, and TensorBoard's scalar page draws a single point on an axis from 0 to 1 only:
+    test/... is written at step 0 and at the step of the checkpoint, a horizontal line to compare the curves with.
 
     Args:
         save_dir: folder of all runs.
@@ -91,13 +108,26 @@ class RunLogger(TensorBoardLogger):
             self._with_hyperparams = True
             # The id keeps runs with equal settings apart, which would be averaged otherwise.
             write_hparams(self.experiment, flat, trial=relpath(self.log_dir, self.save_dir))
+            self.experiment.add_text("run/config", markdown.code(dump_text(_plain(params))))
+            self.experiment.add_custom_scalars(CHARTS)
         if metrics:
             self.log_metrics(metrics, step)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Writes scalars; not the epoch that Lightning adds to each, which would be the first thing on every page."""
-        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+        shown = {name: value for name, value in metrics.items() if name != "epoch"}
+        shown |= headlines(shown)
+        of_test = {name: value for name, value in shown.items() if name.startswith(("test/", "headline/test/"))}
+        if of_test and step:
+            super().log_metrics(of_test, 0)
+        super().log_metrics(shown, step)
+
+    @rank_zero_only
+    def log_command(self, command: Sequence[str], step: int) -> None:
+        """Writes the command line, the name of the program included, that the run is started with at a step."""
+        lines = shlex.join(command).replace(" --", " \\\n    --")
+        self.experiment.add_text("run/command", markdown.code(lines), step)
 
     @rank_zero_only
     def log_graph(self, model: LightningModule, input_array: Any = None) -> None:  # type: ignore[override]
@@ -106,6 +136,27 @@ class RunLogger(TensorBoardLogger):
         if not described and hasattr(model, "spec"):
             self.log_hyperparams({"model": model.spec})
         super().log_graph(model, input_array)
+
+
+def headlines(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics val/KEY and test/KEY that the registry calls headlines, as headline/val/KEY and headline/test/KEY.
+
+    The ELBO is one only where log p(x) is not known better.
+
+    Example:
+        >>> headlines({"test/elbo": -90.0, "test/nll": 85.0, "test/ari": 0.4, "train/kl": 3.0})
+        {'headline/test/nll': 85.0}
+    """
+    keys = {f"{stage}/{metric.key}" for stage in ("val", "test") for metric in METRICS if metric.headline}
+    keys -= {name.replace("/nll", "/elbo") for name in metrics if "/nll" in name}
+    return {f"headline/{name}": value for name, value in metrics.items() if name in keys}
+
+
+def _plain(settings: Any) -> Any:
+    """Settings in the types that YAML knows."""
+    return json.loads(
+        json.dumps(settings, default=lambda value: vars(value) if isinstance(value, Namespace) else str(value))
+    )
 
 
 def flatten(config: dict[str, Any]) -> dict[str, Scalar]:

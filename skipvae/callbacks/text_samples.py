@@ -5,6 +5,7 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 
 from skipvae.callbacks.drawing import DrawingCallback, draws_here
+from skipvae.callbacks.markdown import plain, table
 from skipvae.text.codec import TextCodec
 from skipvae.text.tokens import pad_sentences
 
@@ -48,25 +49,17 @@ class TextSamples(DrawingCallback):
         sentences = TextCodec.of(model)
         options = {"max_length": self.max_length}
         texts = {
-            "samples": "\n".join(
-                f"- {_plain(s)}" for s in sentences.decode(model.sample(self.num_sentences, **options))
-            )
+            "samples": "\n".join(f"- {plain(s)}" for s in sentences.decode(model.sample(self.num_sentences, **options)))
         }
         if model.decoder.latent_dim:
             x = pad_sentences([x for x, _ in self._kept])
             pairs = zip(sentences.decode(x), sentences.decode(model.reconstruct(x, **options)), strict=True)
-            rows = [f"| {_plain(given)} | {_plain(made)} |" for given, made in pairs]
-            texts["reconstructions"] = "\n".join(["| sentence | reconstruction |", "|---|---|", *rows])
+            texts["reconstructions"] = table(["sentence", "reconstruction"], pairs)
             path = model.interpolate(x[:1], x[-1:], self.num_sentences, **options)[0]
-            texts["interpolations"] = "\n".join(f"1. {_plain(sentence)}" for sentence in sentences.decode(path))
+            texts["interpolations"] = "\n".join(f"1. {plain(sentence)}" for sentence in sentences.decode(path))
         for name, text in texts.items():
             writer.add_text(f"text/{name}", text, trainer.global_step)
 
 
 def _writes_text(model: Any) -> bool:
     return bool(model.decoder.modality == "text" and "vocabulary" in model.codecs)
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown and HTML leave as it is."""
-    return "".join(f"&#{ord(letter)};" if letter in "<>&|*_`#[]\\\\~" else letter for letter in text) or "(empty)"

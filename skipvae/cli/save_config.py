@@ -1,5 +1,6 @@
 """The callback that saves the config of a run."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -19,12 +20,13 @@ class SaveConfig(Callback):
     Args:
         parser: the parser of the config.
         config: as given by the user, before the run folder was filled in.
+        command: the command line, without the name of the program; for TensorBoard, beside the config.
     """
 
     ONCE = ("ckpt_path", "weights_only", "version")
 
-    def __init__(self, parser: ArgumentParser, config: Namespace) -> None:
-        self._parser, self._config = parser, config.clone()
+    def __init__(self, parser: ArgumentParser, config: Namespace, command: Sequence[str] = ()) -> None:
+        self._parser, self._config, self._command = parser, config.clone(), command
         for once in self.ONCE:
             self._config.pop(once, None)
 
@@ -34,9 +36,12 @@ class SaveConfig(Callback):
         if trainer.is_global_zero and folder is not None:
             with atomic_write(folder / CONFIG) as file:  # a run without a whole one cannot be resumed
                 file.write(self._parser.dump(self._config, skip_none=False))
+            for logger in trainer.loggers:
+                if isinstance(logger, RunLogger):
+                    logger.log_command(["skipvae", *self._command], trainer.global_step)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows the config in TensorBoard's hparams tab, and keeps vocabulary or columns beside it."""
+        """Shows the config in TensorBoard, and keeps vocabulary or columns beside it."""
         folder = run_folder(trainer)  # a collective call, so it comes before the branch of the first process
         if not trainer.is_global_zero:
             return

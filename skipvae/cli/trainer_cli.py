@@ -153,7 +153,7 @@ class SkipVAECLI(ConfigOnlyCLI):
         report = Report({"data": asked["data"], "limit_test_batches": asked["trainer"]["limit_test_batches"]})
         own: list[Callback] = [RunFolder(trainer_config["default_root_dir"])] if self._writes else []
         if self._writes and self.subcommand == "fit":
-            own.append(SaveConfig(self.command_parser, self._asked))
+            own.append(SaveConfig(self.command_parser, self._asked, self._command))
         trainer_config["callbacks"] = [
             *given,
             *own,

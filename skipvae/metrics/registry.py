@@ -24,6 +24,7 @@ class Metric(NamedTuple):
         unless_binary: whether it is left out where x is binary.
         without_z: meaning for a model without latent variables, where it differs.
         logged: whether loggers get it, as val/KEY and test/KEY.
+        headline: whether it is among the few that TensorBoard shows first; others are a click away.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Metric(NamedTuple):
     without_z: str = ""
     unit: str = "nats"
     logged: bool = False
+    headline: bool = False
 
     def is_told_by(self, results: Mapping[str, Any]) -> bool:
         """Whether results have it, for data where it is worth a line."""
@@ -59,6 +61,7 @@ METRICS = (
         without_z="log p(x), higher is better",
         of_likelihood=True,
         logged=True,
+        headline=True,
     ),
     Metric(
         "reconstruction",
@@ -74,6 +77,7 @@ METRICS = (
         "KL(q(z|x) || p(z)): what z costs",
         1,
         logged=True,
+        headline=True,
     ),
     Metric(
         "mi",
@@ -82,6 +86,7 @@ METRICS = (
         2,
         +1,
         logged=True,
+        headline=True,
     ),
     Metric("aggregated_kl", "", "KL(q(z) || p(z)), all these x taken together"),
     Metric("true_mi", "true MI", "mutual information in the process that made the data", 2),
@@ -96,6 +101,7 @@ METRICS = (
         +1,
         unit="",
         logged=True,
+        headline=True,
     ),
     Metric(
         "au_published",
@@ -114,6 +120,7 @@ METRICS = (
         without_z="-log p(x)",
         of_likelihood=True,
         logged=True,
+        headline=True,
     ),
     Metric(
         "elbo_bits_per_dim",
@@ -126,6 +133,7 @@ METRICS = (
         of_likelihood=True,
         unless_binary=True,
         logged=True,
+        headline=True,
     ),
     Metric(
         "nll_bits_per_dim",
@@ -137,6 +145,7 @@ METRICS = (
         of_likelihood=True,
         unless_binary=True,
         logged=True,
+        headline=True,
     ),
     Metric(
         "elbo_density_bits_per_dim",
@@ -167,6 +176,7 @@ METRICS = (
         -1,
         unit="",
         logged=True,
+        headline=True,
     ),
     Metric(
         "nats_per_word",

@@ -18,7 +18,8 @@ from skipvae.training.accumulation import average_over_group, ends_step
 from skipvae.training.checkpoint_hooks import CheckpointHooks
 from skipvae.training.fast_module import FastModule, clip_in_step
 from skipvae.training.finiteness import check_weights
-from skipvae.training.loss_monitor import LossMonitor
+from skipvae.training.loss_monitor import LossMonitor, loggers_write
+from skipvae.training.optimization_scalars import gradient_norm, learning_rates
 from skipvae.training.plateau import scheduler_config, step_plateau_schedulers, stop_if_finished
 from skipvae.training.preflight import check_trainer, examples_of
 from skipvae.training.seeded_module import SeededModule
@@ -123,12 +124,19 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
         means = self.loss_monitor.record(self, x, terms, ends_step(self.trainer, batch_idx))
         if means is not None:
             self.log("train/loss", means.pop("loss"), prog_bar=True)
+            if "reconstruction" in means:  # to be compared with val/elbo, which has a KL weight of 1, too
+                means["elbo"] = means["reconstruction"] - means.get("kl", 0.0)
             self.log_dict({f"train/{name}": mean for name, mean in means.items()} | {"train/beta": float(self.beta)})
         return terms["loss"]
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Averages the gradients over the batches of a step, also where the epoch ends within a group of batches."""
+        """Averages the gradients over the batches of a step, also where the epoch ends within a group of batches.
+
+        When the loggers are about to write, it logs the gradients' norm, before clipping, and the learning rate.
+        """
         average_over_group(self.trainer, optimizer)
+        if loggers_write(self):
+            self.log_dict({"train/gradient_norm": gradient_norm(self, optimizer), **learning_rates(optimizer)})
 
     def configure_gradient_clipping(
         self,

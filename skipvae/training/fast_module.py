@@ -10,16 +10,15 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from skipvae.compatibility import CURRENT_HOOK, divide_gradients_in_next_step, divides_gradients, replace_empty_profiler
 from skipvae.training.cpu_tuning import tune_process
+from skipvae.training.optimization_scalars import gradient_norm
 
 SWITCH = "SKIPVAE_FAST_STEPS"
 """The environment variable that turns the tricks of this file on (1, the default) or off (0)."""
@@ -88,13 +87,11 @@ def clip_in_step(module: LightningModule, optimizer: Optimizer, limit: float | N
         and type(strategy) in (SingleDeviceStrategy, DDPStrategy)  # others hold parts of the gradients
     ):
         return False
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    norm = get_total_norm([weight.grad for weight in weights if weight.grad is not None]).float()
-    scaler = getattr(precision, "scaler", None)
-    if scaler is not None:  # the gradients are those of the scaled loss
-        norm = norm / scaler.scale(torch.ones_like(norm))
+    norm = gradient_norm(module, optimizer)
     # clip_grad_norm_ multiplies by min(1, limit / (norm + 1e-6)); a GradScaler multiplies our divisor by its own scale.
-    divide_gradients_in_next_step(optimizer, ((norm + 1e-6) / limit).clamp(min=1.0), clear=scaler is None)
+    divide_gradients_in_next_step(
+        optimizer, ((norm + 1e-6) / limit).clamp(min=1.0), clear=getattr(precision, "scaler", None) is None
+    )
     return True
 
 

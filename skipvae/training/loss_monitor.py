@@ -38,8 +38,7 @@ class LossMonitor:
         """
         trainer = model.trainer
         self.add(model.global_step, terms)
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        due = ends_step and (model.global_step + 1) % max(1, every) == 0
+        due = ends_step and loggers_write(model)
         if due or (model.device.type == "cpu" and trainer.world_size == 1):
             try:
                 self.check(model, latest_only=not due)
@@ -114,6 +113,12 @@ class LossMonitor:
         self.names, self.steps, self.rows = list(state["names"]), list(state["steps"]), list(state["rows"])
         if not len(self.steps) == len(self.rows) == sum(row.shape == (len(self.names),) for row in self.rows):
             raise ValueError("the checkpoint is damaged: its terms of the loss do not fit each other")
+
+
+def loggers_write(model: LightningModule) -> bool:
+    """Whether the loggers write after the optimizer step that comes next."""
+    every: int = model.trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return (model.global_step + 1) % max(1, every) == 0
 
 
 def _stack(rows: list[Tensor]) -> Tensor:

@@ -2,9 +2,11 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -29,8 +31,8 @@ def test_grids_have_their_rows_and_columns(tmp_path: Path) -> None:
     model = make_model()
     train(tmp_path, model)
     found = read_events(tmp_path / "run/version_0")
-    rows = {"reconstructions": 2, "samples": 2, "traversals": LATENT_DIM}
-    assert sorted(found.Tags()["images"]) == sorted(f"images/{name}" for name in rows)
+    rows = {"reconstructions": 2, "samples": 2}
+    assert sorted(found.Tags()["images"]) == sorted(f"images/{name}" for name in (*rows, "traversals"))
     for name, count in rows.items():
         drawn = pictures(found, f"images/{name}")
         assert [picture.shape for picture in drawn] == [(count * CELL + LINE, 5 * CELL + LINE, 3)] * 2
@@ -46,18 +48,26 @@ def test_prior_samples_show_the_same_z_each_time(tmp_path: Path) -> None:
     assert np.array_equal(first, second)
 
 
-def test_traversals_put_the_dimension_with_the_largest_kl_on_top() -> None:
+def test_traversals_show_the_dimension_with_the_largest_kl_first_and_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model().eval()
     model.results = {"kl_per_dim": [0.0, 2.0, 1.0]}
     x = make_loader().dataset[:1][0]
-    callback = ImageGrids(num_images=5)
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr("skipvae.callbacks.image_grids.labelled_grid", lambda grid, **labels: drawn.update(labels))
+    monkeypatch.setattr(
+        "skipvae.callbacks.image_grids.tiles",
+        lambda images, columns: drawn.update(images=images, columns=columns),
+    )
     with torch.no_grad():
-        drawn = callback._traversals(model, x).view(LATENT_DIM, 5, -1)
+        ImageGrids(num_images=5)._draw_traversals(model, x, 7, SimpleNamespace(add_image=lambda *_, **__: None))
         z = model.infer(x).mean.repeat(5, 1)
         for row, dimension in enumerate([1, 2, 0]):
             moved = z.clone()
             moved[:, dimension] = torch.linspace(-3, 3, 5)
-            torch.testing.assert_close(drawn[row], model.decoder.preview(moved).flatten(1))
+            shown = drawn["images"].view(LATENT_DIM, 5, -1)[row]
+            torch.testing.assert_close(shown, model.decoder.preview(moved).flatten(1))
+    assert drawn["row_labels"] == ["z1  2.00", "z2  1.00", "z0  0.00"]
+    assert drawn["column_labels"] == ["-3.0", "-1.5", "0.0", "1.5", "3.0"]
 
 
 def test_models_of_other_data_draw_nothing(tmp_path: Path) -> None:

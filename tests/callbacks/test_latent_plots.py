@@ -34,7 +34,9 @@ def test_projector_holds_posterior_means_labels_and_thumbnails(tmp_path: Path) -
     (points,) = folder.glob("00008/*/tensors.tsv")
     x, label = make_loader(8).dataset[:6]
     np.testing.assert_allclose(np.loadtxt(points), model.infer(x).mean.detach(), rtol=1e-6)
-    assert np.loadtxt(points.with_name("metadata.tsv")).tolist() == label.tolist()
+    header, *rows = [line.split("\t") for line in points.with_name("metadata.tsv").read_text().splitlines()]
+    assert header == ["label", "KL", "example"]
+    assert [int(row[0]) for row in rows] == label.tolist()
     assert points.with_name("sprite.png").is_file()
     assert "posterior_means" in (folder / "projector_config.pbtxt").read_text()
 
@@ -46,7 +48,8 @@ def test_projector_without_labels_and_images(tmp_path: Path) -> None:
     loader = DataLoader(TensorDataset(make_loader(8).dataset[:][0]), batch_size=4)
     (points,) = train(tmp_path, model, loader).glob("00008/*/tensors.tsv")
     assert np.loadtxt(points).shape == (8, LATENT_DIM)
-    assert [path.name for path in points.parent.iterdir()] == ["tensors.tsv"]
+    assert sorted(path.name for path in points.parent.iterdir()) == ["metadata.tsv", "tensors.tsv"]
+    assert points.with_name("metadata.tsv").read_text().splitlines()[0] == "KL\texample"
 
 
 def test_results_that_are_no_numbers_draw_nothing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torchvision.io import read_image
 
 from datamodules import ArrayDataModule
 from skipvae import VAE, Autoregressive
+from skipvae.callbacks.labelled_grid import SMALLEST_ROW
 from skipvae.callbacks.tiles import LINE, tiles
 from skipvae.cli import main
 from skipvae.decoders import GatedPixelCNNDecoder, MLPDecoder, ResNetDecoder
@@ -96,9 +97,11 @@ def test_tensorboard_shows_colours(color_run: Path) -> None:
     row = torch.as_tensor(drawn.copy()).permute(2, 0, 1)[:, LINE : LINE + 60 : 2, LINE : LINE + 8 * (34 + LINE)]
     shown = row.unfold(2, 34, 34 + LINE)[..., ::2]  # (3, 30, 8, 17)
     assert torch.equal(shown.permute(2, 0, 1, 3), inputs)
-    for name, rows in (("samples", 2), ("traversals", 3)):
-        found = events.Images(f"images/{name}")[-1]
-        assert (found.height, found.width) == (rows * (60 + LINE) + LINE, 8 * (34 + LINE) + LINE)
+    samples, traversals = (events.Images(f"images/{name}")[-1] for name in ("samples", "traversals"))
+    width = 8 * (34 + LINE) + LINE
+    assert (samples.height, samples.width) == (2 * (60 + LINE) + LINE, width)
+    assert traversals.height == SMALLEST_ROW + 3 * (60 + LINE) + LINE
+    assert traversals.width > width  # by the labels
     (sprite,) = color_run.rglob("sprite.png")
     thumbnail = np.asarray(Image.open(sprite))[:30, :30, :3].transpose(2, 0, 1)
     assert np.array_equal(thumbnail[:, :, 6:23], inputs[0].numpy())

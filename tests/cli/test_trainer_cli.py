@@ -112,6 +112,12 @@ def test_a_run_folder_holds_what_it_should(tiny_run: Path) -> None:
     scalars = events.Tags()["scalars"]
     assert {"train/loss", "train/beta", "val/elbo", "val/kl", "val/reconstruction", "val/mi", "val/au"} <= set(scalars)
     assert {"images/reconstructions", "images/samples", "images/traversals"} <= set(events.Tags()["images"])
+    command, config = (
+        events.Tensors(f"run/{name}/text_summary")[0].tensor_proto.string_val[0].decode()
+        for name in ("command", "config")
+    )
+    assert command.startswith("~~~~\nskipvae fit \\\n    --config ")
+    assert "class_path: skipvae.decoders.MLPDecoder" in config
 
 
 def test_fit_says_what_to_do_next(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,12 +138,15 @@ def test_what_is_logged(tmp_path: Path) -> None:
     assert "mi" in model.results
     assert "decoder_dependence" not in model.results  # another pass of the decoder, which nothing in training asks for
     names = {name for _, metrics in logger.metrics for name in metrics} - {"epoch"}
-    train = {"train/loss", "train/beta", "train/reconstruction", "train/kl"}
-    assert names == train | {f"val/{name}" for name in ("elbo", "reconstruction", "kl", "mi", "au")}
+    train = {"loss", "beta", "elbo", "reconstruction", "kl", "gradient_norm", "learning_rate"}
+    assert names == {f"train/{name}" for name in train} | {
+        f"val/{name}" for name in ("elbo", "reconstruction", "kl", "mi", "au")
+    }
     assert set(logger.series("train/beta").values()) == {0.25}
     loss, kl = logger.series("train/loss"), logger.series("train/kl")
     reconstruction = logger.series("train/reconstruction")
     assert loss == pytest.approx({step: 0.25 * kl[step] - reconstruction[step] for step in loss})
+    assert logger.series("train/elbo") == pytest.approx({step: reconstruction[step] - kl[step] for step in loss})
 
 
 def test_a_resumed_run_logs_what_the_straight_one_does(tmp_path: Path) -> None:
@@ -155,7 +158,7 @@ def test_a_resumed_run_logs_what_the_straight_one_does(tmp_path: Path) -> None:
     trainer = fit(Scripted(), tmp_path, logger=first, **once)  # six steps: the interval of four is cut
     again = {**once, "max_epochs": 2}
     fit(Scripted(), tmp_path, trainer.checkpoint_callback.last_path, logger=second, **again)
-    for name in ("train/loss", "train/kl", "val/elbo"):
+    for name in ("train/loss", "train/kl", "train/gradient_norm", "val/elbo"):
         assert straight.series(name) == first.series(name) | second.series(name)
 
 
