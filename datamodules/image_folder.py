@@ -15,13 +15,15 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from rich.progress import Progress
 
 from datamodules.images import Examples, ImageDataModule, Splits
-from datamodules.pictures import Fit, Format, is_colored, picture_files, read_picture
+from datamodules.pictures import EXTENSIONS, Fit, Format, is_colored, picture_files, quiet_decoders, read_picture
 from datamodules.prepared import cache_folders, find, key_of, prepare
 from datamodules.randomness import Stream, permutation
 from datamodules.tensors import check_fractions
 
 SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 """Names of subfolders that are splits and no classes."""
+MAX_SIZE = 4096
+"""Pixels of the height or width of an image, at most."""
 AT_A_TIME = 1024
 """Pictures that are handed to the threads together."""
 NUM_LOOKED_AT = 64
@@ -75,8 +77,8 @@ class ImageFolderDataModule(ImageDataModule):
     ) -> None:
         super().__init__(**kwargs)
         height, width = (image_size, image_size) if isinstance(image_size, int) else _pair(image_size)
-        if min(height, width) < 4:
-            raise ValueError(f"image_size={image_size} is too small: give at least 4 pixels")
+        if not 4 <= min(height, width) <= max(height, width) <= MAX_SIZE:
+            raise ValueError(f"image_size={image_size} must be pixels from 4 to {MAX_SIZE}")
         if fit not in ("crop", "pad", "stretch"):
             raise ValueError(f"fit={fit!r} must be one of crop, pad, stretch")
         if not 0 <= background <= 255:
@@ -89,7 +91,8 @@ class ImageFolderDataModule(ImageDataModule):
         self._pictures = self._find_pictures()
         if color is None:
             step = max(1, len(self._pictures) // NUM_LOOKED_AT)
-            color = any(is_colored(self.root / picture.path) for picture in self._pictures[::step])
+            with quiet_decoders():
+                color = any(is_colored(self.root / picture.path) for picture in self._pictures[::step])
         self.format = Format(height, width, color, fit, background)
         self.image_shape = self.format.shape
 
@@ -98,8 +101,15 @@ class ImageFolderDataModule(ImageDataModule):
         if not self.root.is_dir():
             raise FileNotFoundError(f"there is no folder {self.root}: give data.root the folder of your pictures")
         paths = [path.relative_to(self.root) for path in picture_files(self.root)]
+        if not paths:
+            raise ValueError(
+                f"{self.root} holds no pictures, files that end in {', '.join(sorted(EXTENSIONS))}: give data.root the "
+                "folder of your pictures"
+            )
         if len(paths) < 3:
-            raise ValueError(f"{self.root} holds {len(paths)} pictures: at least three are needed, one for each split")
+            raise ValueError(
+                f"{self.root} holds {len(paths)} picture(s) and needs at least three, one for each split: add some"
+            )
         split_of = {name: split for split, names in SPLIT_NAMES.items() for name in names}
         given = {split_of[path.parts[0]] for path in paths if len(path.parts) > 1 and path.parts[0] in split_of}
         if not given or "train" not in given:
@@ -181,7 +191,7 @@ class ImageFolderDataModule(ImageDataModule):
         )
         kept: list[_Picture] = []
         unreadable, digests = [], []
-        with ThreadPoolExecutor() as pool, Progress(transient=True) as progress:
+        with quiet_decoders(), ThreadPoolExecutor() as pool, Progress(transient=True) as progress:
             bar = progress.add_task("reading pictures", total=len(pictures))
             for start in range(0, len(pictures), AT_A_TIME):
                 some = pictures[start : start + AT_A_TIME]
@@ -196,8 +206,11 @@ class ImageFolderDataModule(ImageDataModule):
         images.flush()
         sizes = [sum(picture.split == split for picture in kept) for split in SPLIT_NAMES]
         if not all(sizes):
-            self._warn(unreadable, len(pictures))
-            raise ValueError(f"{self.root} has no readable pictures for each of train, val and test")
+            empty = ", ".join(split for split, size in zip(SPLIT_NAMES, sizes, strict=True) if not size)
+            raise ValueError(
+                f"{self.root} has no pictures that can be read for {empty}: {len(unreadable)} of {len(pictures)} files "
+                f"are damaged, such as {unreadable[0]}: replace them"
+            )
         _cut(folder / "images.npy", images, len(kept))
         labels = [picture.label for picture in kept]
         facts = {"sizes": sizes, "labels": labels, "digests": digests, "unreadable": unreadable}

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from os import scandir
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,6 +15,9 @@ Fit = Literal["crop", "pad", "stretch"]
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"})
 """Endings of the files that are taken for pictures, in lower case."""
+
+MAX_PIXELS = 89_478_485
+"""A picture of more is taken for a decompression bomb, as Pillow does."""
 
 
 class Format(NamedTuple):
@@ -53,6 +57,14 @@ def picture_files(folder: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
+@contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Without the warnings of Pillow; stands around threads that read and not in them, for a process has one filter."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
 def read_picture(path: Path, form: Format) -> NDArray[np.uint8]:
     """The pixels of a picture, uint8 (C, H, W): upright by its EXIF orientation, the first frame of an animation.
 
@@ -62,21 +74,20 @@ def read_picture(path: Path, form: Format) -> NDArray[np.uint8]:
     """
     size = (form.width, form.height)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", message="Palette images with Transparency")
-            with Image.open(path) as file:
-                file.draft("RGB" if form.color else "L", (2 * form.width, 2 * form.height))  # JPEG: decodes no more
-                picture = _flat(ImageOps.exif_transpose(file), form)
-                if form.fit == "crop":
-                    picture = ImageOps.fit(picture, size)
-                elif form.fit == "pad":
-                    color = (form.background,) * 3 if form.color else form.background
-                    picture = ImageOps.pad(picture, size, color=color)
-                else:
-                    picture = picture.resize(size)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ValueError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+        with Image.open(path) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            file.draft("RGB" if form.color else "L", (2 * form.width, 2 * form.height))  # JPEG: decodes no more
+            picture = _flat(ImageOps.exif_transpose(file), form)
+            if form.fit == "crop":
+                picture = ImageOps.fit(picture, size)
+            elif form.fit == "pad":
+                color = (form.background,) * 3 if form.color else form.background
+                picture = ImageOps.pad(picture, size, color=color)
+            else:
+                picture = picture.resize(size)
+    except Image.DecompressionBombError:
+        raise ValueError(f"more than {MAX_PIXELS:,} pixels") from None
     except Exception as error:  # decoders raise anything at all, according to which byte is wrong
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
     pixels = np.asarray(picture, dtype=np.uint8)
@@ -98,7 +109,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     """A picture of 16 bits a pixel in 8; Pillow's own conversion would clip all above 255."""
     values = np.asarray(picture)
     if values.dtype.kind == "f" or values.min(initial=0) < 0 or values.max(initial=0) > 65535:
-        raise ValueError(f"{values.dtype} pixels from {values.min():g} to {values.max():g}")
+        raise ValueError(f"{values.dtype} pixels from {values.min():g} to {values.max():g}, not integers up to 65,535")
     return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
 
 

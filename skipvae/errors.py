@@ -26,11 +26,16 @@ WRAPPING = ("jsonargparse", "pytorch_lightning", "lightning_fabric")
 """Packages that wrap errors of others in errors of their own."""
 
 PACKAGE = Path(__file__).parent
-NOT_USERS = (Path(sys.prefix), Path(sys.base_prefix), PACKAGE, PACKAGE.with_name("datamodules"))
+OURS = (PACKAGE, PACKAGE.with_name("datamodules"))
+"""Folders of our own code."""
+NOT_USERS = (Path(sys.prefix), Path(sys.base_prefix), *OURS)
 """Folders of code that is not the user's."""
 
 PARSER_NOISE = ("Does not validate", "Subtypes", "Errors", "Given value", "Expected a <class 'NoneType'>")
 """Beginnings of the lines in a parser's message that tell a user nothing."""
+
+EXPECTED = r"Expected a <class '(\w+)'>"
+"""A type that a parser tried."""
 
 
 def user_message(error: BaseException) -> str | None:
@@ -64,12 +69,20 @@ def one_line(error: BaseException) -> str:
         error = error.__cause__
     lines = [line.strip(" -:") for line in str(error).splitlines()]
     message = ": ".join(line for line in lines if line and not line.startswith(PARSER_NOISE))
+    if given := re.search("Given value: (.+)", str(error)):  # which one of several types should have been
+        types = rf"{EXPECTED}(: {EXPECTED})*$"
+        message = re.sub(types, lambda found: _mismatch(given[1], found[0]), message)
     unknown = re.search(r"class_path '([\w.]+)': Option '\w+' is not accepted", message)
     if unknown:
         module, _, name = unknown[1].rpartition(".")
         accepted = arguments_of(getattr(import_module(module), name))
         message += f"; it takes {', '.join(dict.fromkeys(accepted))}"
     return message or type(error).__name__
+
+
+def _mismatch(value: str, expected: str) -> str:
+    """Such as `8.5 is none of int, list`."""
+    return f"{value} is none of {', '.join(re.findall(EXPECTED, expected))}"
 
 
 def arguments_of(kind: type) -> list[str]:

@@ -26,6 +26,12 @@ def test_it_is_one_line_without_the_noise_of_the_parser(message: str) -> None:
     assert one_line(ArgumentError(None, message)) == "one: two: three"
 
 
+def test_a_value_of_none_of_several_types_is_named() -> None:
+    types = "Expected a <class 'int'>\n - Expected a <class 'list'>"
+    message = f"Key:\n {types}\n Given value type: <class 'str'>\n Given value: 8.5"
+    assert one_line(ArgumentError(None, message)) == "Key: 8.5 is none of int, list"
+
+
 def test_an_error_without_words_is_named() -> None:
     assert one_line(ValueError()) == "ValueError"
 

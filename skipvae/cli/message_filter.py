@@ -1,8 +1,12 @@
-"""A filter of messages of Lightning that appear in every run and are of no use."""
+"""Messages and warnings: those of Lightning that appear in every run are left out; ours are one line."""
 
 import logging
 import re
 import warnings
+from pathlib import Path
+from typing import Any
+
+from skipvae.errors import OURS
 
 USELESS = re.compile(
     "litlogger"  # an advertisement
@@ -10,9 +14,12 @@ USELESS = re.compile(
     "|`weights_only` was not set"
 )
 
+FORMAT_OF_OTHERS = warnings.formatwarning
+
 
 def filter_messages() -> None:
-    """Leaves out messages that do not depend on the run at hand."""
+    """Leaves out messages that do not depend on the run at hand, and the lines of code in our own warnings."""
+    warnings.formatwarning = _format
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.trainer.connectors.checkpoint_connector"):
         logging.getLogger(name).addFilter(_is_useful)
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")  # Lightning's own use of PyTorch
@@ -23,6 +30,13 @@ def filter_messages() -> None:
     warnings.filterwarnings(
         "ignore", "Checkpoint directory .* exists and is not empty"
     )  # as it does when a run is resumed
+
+
+def _format(message: Warning | str, category: type[Warning], filename: str, *more: Any, **options: Any) -> str:
+    """A warning as it is printed; ours are for users, whom the line of code tells nothing."""
+    if any(map(Path(filename).is_relative_to, OURS)):
+        return f"skipvae: warning: {message}\n"
+    return FORMAT_OF_OTHERS(message, category, filename, *more, **options)
 
 
 def _is_useful(record: logging.LogRecord) -> bool:

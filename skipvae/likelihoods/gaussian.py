@@ -65,7 +65,13 @@ class Gaussian(Likelihood):
         return 0.5 * ((2 * log_scale).exp() + self.min_scale**2).log() if self.min_scale else log_scale
 
     def num_parameters(self, channels: int) -> int:
-        """One mean for each channel."""
+        """One mean for each channel.
+
+        Raises:
+            ValueError: if there is a scale for each of another number of channels.
+        """
+        if self.learn == "channel" and len(self.weight) != channels:
+            raise ValueError(f"channels={len(self.weight)} of the Gaussian, but x has {channels}: make them equal")
         return channels
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:

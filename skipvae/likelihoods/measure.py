@@ -18,7 +18,7 @@ class Measure(StrEnum):
     BYTES = "a log-probability of 8-bit values"
     BYTES_BOUND = "a lower bound of the log-probability of 8-bit values, by uniform dequantisation"
     DENSITY = "a log-density in the unit of x, which may be above 0"
-    NEITHER = "no log-density: a Bernoulli likelihood of grey values"
+    NEITHER = "no log-density: a Bernoulli likelihood of grey values; take skipvae.likelihoods.DiscretizedLogistic"
 
     @property
     def is_density(self) -> bool:

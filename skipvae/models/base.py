@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.plugins.precision import DoublePrecision
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -115,7 +116,9 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
         """
         super().on_train_batch_start(batch, batch_idx)
         if batch_idx == 0:
-            self.decoder.check(examples_of(batch))
+            measure = self.decoder.check(examples_of(batch))
+            if measure is Measure.NEITHER and self.current_epoch == 0:
+                rank_zero_info(f"log p(x) is {measure}")
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """The loss of a batch whose first entry is x; when the loggers are about to write, their means since then."""

@@ -169,7 +169,8 @@ def test_a_damaged_cache_is_named(pictures: Make) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"image_size": 1}, "at least 4 pixels"),
+        ({"image_size": 1}, "image_size=1 must be pixels from 4 to 4096"),
+        ({"image_size": [8, 5000]}, "must be pixels from 4 to 4096"),
         ({"image_size": [8, 8, 3]}, r"\[height, width\]"),
         ({"fit": "zoom"}, "crop, pad, stretch"),
         ({"background": 300}, "grey level"),
@@ -184,5 +185,14 @@ def test_arguments_out_of_range_are_refused(options: dict[str, Any], said: str, 
 def test_folders_without_enough_pictures_are_refused(pictures: Make, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
         loaded(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="holds 2 pictures"):
+    with pytest.raises(ValueError, match=r"holds 2 picture\(s\) and needs at least three"):
         loaded(pictures(a=range(2)))
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(ValueError, match=r"notes holds no pictures, files that end in \.bmp, .* give data.root"):
+        loaded(tmp_path / "notes")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for i in range(4):
+        (broken / f"{i}.png").write_bytes(b"none")
+    with pytest.raises(ValueError, match=r"train, val, test: 4 of 4 files are damaged, such as \d.png \("):
+        loaded(broken)

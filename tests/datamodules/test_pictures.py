@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules import pictures
 from datamodules.pictures import Format, is_colored, picture_files, read_picture
 
 GREY = Format(4, 6, False, "stretch", 255)
@@ -105,7 +106,7 @@ def test_a_truncated_or_enormous_picture_is_a_value_error(tmp_path: Path, monkey
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="truncated"):
         read_picture(tmp_path / "cut.png", GREY)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 3000)
     with pytest.raises(ValueError, match="more than 3,000 pixels"):
         read_picture(tmp_path / "whole.png", GREY)
 

@@ -246,8 +246,9 @@ def test_bytes_in_float32_are_bytes() -> None:
         lambda: Gaussian(0.0),
         lambda: Gaussian(learn="channel"),
         lambda: Gaussian(min_scale=-0.1),
+        lambda: Gaussian(learn="channel", channels=4).num_parameters(3),
     ],
 )
 def test_arguments_out_of_range_are_refused(make: object) -> None:
-    with pytest.raises(ValueError, match=r"must be|is for images|needs channels"):
+    with pytest.raises(ValueError, match=r"must be|is for images|needs channels|make them equal"):
         make()  # type: ignore[operator]
