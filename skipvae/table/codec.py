@@ -28,8 +28,9 @@ class TableCodec:
             found = json.loads(columns)
             names, mean, scale = found["names"], found["mean"], found["scale"]
             self.names: list[str] = [str(name) for name in names]
-            self.mean, self.scale = torch.tensor(mean).double(), torch.tensor(scale).double()
-            if not self.mean.shape == self.scale.shape == (len(self.names),) or not bool((self.scale > 0).all()):
+            self.mean, self.scale = torch.tensor(mean, dtype=torch.double), torch.tensor(scale, dtype=torch.double)
+            finite = bool((self.mean.isfinite() & self.scale.isfinite() & (self.scale > 0)).all())
+            if not (self.mean.shape == self.scale.shape == (len(self.names),) and finite):
                 raise ValueError("its lists do not fit each other")
         except (ValueError, TypeError, KeyError, RuntimeError) as error:
             raise ValueError(f"the columns cannot be read ({error}): the checkpoint is damaged") from error
@@ -37,12 +38,16 @@ class TableCodec:
     @classmethod
     def of(cls, model: Any) -> "TableCodec":
         """The codec of a model; of one whose data said nothing of columns, with numbers for names and x itself."""
-        columns = model.codecs.get("columns")
+        columns, (num_columns,) = model.codecs.get("columns"), model.decoder.image_shape
         if columns is None:
-            (num_columns,) = model.decoder.image_shape
             names = [f"x_{number}" for number in range(num_columns)]
             columns = json.dumps({"names": names, "mean": [0.0] * num_columns, "scale": [1.0] * num_columns})
-        return cls(columns)
+        codec = cls(columns)
+        if len(codec.names) != num_columns:
+            raise ValueError(
+                f"{len(codec.names)} columns do not fit a model of {num_columns}: the checkpoint is damaged"
+            )
+        return codec
 
     def decode(self, x: Tensor) -> Tensor:
         """Rows x (..., D) in the units of the table, float64 on the CPU."""

@@ -110,6 +110,13 @@ def test_test_and_predict(table_run: Path, capsys: pytest.CaptureFixture[str]) -
     assert rows[:, -1].tolist() == [table[int(row), -1] for row in rows[:, 0]]
 
 
+def test_a_resumed_run_is_the_same(table_run: Path) -> None:
+    resumed = plain(["fit", "--ckpt_path=last", *QUIET, "--trainer.max_epochs=2"])
+    whole = plain(["fit", *SMALL, "--trainer.max_epochs=2"])
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], weight), name
+
+
 def test_nothing_in_tensorboard_is_empty(table_run: Path) -> None:
     tags = read_events(table_run).Tags()
     assert [tag for tag in tags["images"] if not tag.startswith("latents/")] == []

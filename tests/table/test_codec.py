@@ -19,15 +19,29 @@ def columns(**changes: Any) -> str:
 def test_x_in_units_and_without_columns_x_itself() -> None:
     codec = TableCodec(columns())
     assert codec.decode(torch.tensor([[[2.0, -1.0]]])).tolist() == [[[2.0, 1997.0]]]
+    exact = TableCodec(columns(mean=[1e9 + 0.5, 0.0]))
+    assert exact.decode(torch.zeros(1, 2)).tolist() == [[1e9 + 0.5, 0.0]]  # float32 would have 1e9
     model = VAE(MLPEncoder(1, (2,), hidden_dim=4), MLPDecoder(1, (2,), hidden_dim=4))
     plain = TableCodec.of(model)
     assert plain.names == ["x_0", "x_1"]
     assert plain.decode(torch.tensor([[2.0, -1.0]])).tolist() == [[2.0, -1.0]]
+    model.codecs["columns"] = columns(names=["a"], mean=[1.0], scale=[1.0])
+    with pytest.raises(ValueError, match="1 columns do not fit a model of 2"):
+        TableCodec.of(model)
 
 
 @pytest.mark.parametrize(
     "broken",
-    ["nothing", "[]", "3", '{"names": 3}', columns(mean=[1.0]), columns(scale=[0.0, 1.0]), columns(mean=["x", "y"])],
+    [
+        "nothing",
+        "[]",
+        "3",
+        '{"names": 3}',
+        columns(mean=[1.0]),
+        columns(scale=[0.0, 1.0]),
+        columns(mean=[1.0, float("nan")]),
+        columns(mean=["x", "y"]),
+    ],
 )
 def test_damaged_columns_are_refused(broken: str) -> None:
     with pytest.raises(ValueError, match="the checkpoint is damaged"):
