@@ -138,6 +138,9 @@ def test_noise_on_a_gpu_comes_from_these_generators() -> None:
 
 @pytest.mark.parametrize("kind", [SGD, Adam, AdamW, Adagrad])
 def test_a_fused_optimiser_divides_the_gradients_of_one_step(kind: Any) -> None:
+    if kind is Adagrad and not compatibility.divides_gradients(Adagrad([torch.zeros(1)], fused=True)):
+        pytest.skip("Adagrad does not before torch 2.12")
+
     def moves(fused: bool, divisor: float | None) -> list[float]:
         weight = torch.nn.Parameter(torch.zeros(1))
         more = {} if kind is SGD else {"eps": 1.0}
