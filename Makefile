@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PARALLEL = --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart quickstart-text test test-fast faults check format coverage clean
+.PHONY: help quickstart quickstart-text test test-slow faults check format coverage clean
 
 help: ## this list
 	@awk -F ':.* ## ' '/^[a-z-]+:.* ## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,10 +17,10 @@ quickstart-text: $(VENV)/.installed ## the same for text: a language model, a VA
 	$(BIN)/skipvae study run configs/quickstart/text.yaml --jobs 2
 
 test: $(VENV)/.installed ## set up, run the test suite on all cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
-
-test-fast: $(VENV)/.installed ## the tests that are not marked slow
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow and not faults"
+
+test-slow: $(VENV)/.installed ## the tests marked slow: whole commands, kills, several processes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "slow and not faults"
 
 faults: $(VENV)/.installed ## tests of kills, full disks, hostile files, several processes: 13 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -m "faults or not faults"

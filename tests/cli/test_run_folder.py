@@ -15,6 +15,7 @@ import yaml
 from skipvae.persistence.run_folder import locked
 from tests.command_line import QUIET, RUN, TINY, error_of, fit, plain, resume
 
+pytestmark = pytest.mark.slow
 ELSEWHERE = """
 from pytorch_lightning.loggers.logger import Logger
 

@@ -164,6 +164,7 @@ def test_bfloat16_keeps_the_likelihood_close_and_in_float32() -> None:
     assert not torch.equal(rounded, exact)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="compiling needs a C++ compiler"
 )

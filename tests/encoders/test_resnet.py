@@ -75,6 +75,7 @@ def test_a_batch_of_another_shape_is_refused() -> None:
         ResNetEncoder(2, (1, 8, 8), channels=[4])(torch.zeros(3, 3, 8, 8))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="compiling needs a C++ compiler"
 )

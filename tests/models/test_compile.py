@@ -26,6 +26,7 @@ def trained(compile: bool) -> VAE:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="compiling needs a C++ compiler")
 def test_a_compiled_model_learns_the_same_and_keeps_the_names_of_its_weights() -> None:
     eager, compiled = trained(False).state_dict(), trained(True).state_dict()

@@ -15,6 +15,7 @@ from datamodules import MNISTDigitsDataModule
 from skipvae.decoders import GatedPixelCNNDecoder, LSTMDecoder, MLPDecoder
 from tests.parity.arrays import folder, read_json
 
+pytestmark = pytest.mark.slow
 K, WORDS = 20, 300
 
 
