@@ -74,6 +74,10 @@ class Gaussian(Likelihood):
             raise ValueError(f"channels={len(self.weight)} of the Gaussian, but x has {channels}: make them equal")
         return channels
 
+    def num_channels(self, num_parameters: int) -> int:
+        """See `Likelihood.num_channels`."""
+        return num_parameters
+
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         """See `Likelihood.log_prob`; with dequantize, by one draw of u."""
         mean = wide(parameters)

@@ -25,7 +25,7 @@ ALL = [
     *OF_BYTES,
     DiscretizedLogistic(3, coupled=True),
     Gaussian(0.3),
-    Gaussian(0.3, min_scale=0.4),
+    Gaussian(0.3, learn="channel", channels=3, min_scale=0.4),
 ]
 
 
