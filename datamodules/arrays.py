@@ -1,8 +1,12 @@
 """Images of one's own as arrays: files of NumPy or PyTorch, or arrays handed over in Python."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -70,10 +74,22 @@ class ArrayDataModule(ImageDataModule):
     def load(self) -> Splits:
         train = self._given
         drawn = {name: fraction for name, fraction in self.fractions.items() if self.sources[name] is None}
-        rows = draw_splits(len(train.images), drawn, self.split_seed)
+        with _naming(_named("train", self.sources["train"])):
+            rows = draw_splits(len(train.images), drawn, self.split_seed)
         splits = {name: _rows(train, index) for name, index in rows.items()} if drawn else {"train": train}
         given = {name: _examples(name, self.sources[name]) for name in self.fractions if name not in drawn}
+        for name, examples in given.items():
+            if (shape := tuple(examples.images.shape[1:])) != self.image_shape:
+                raise ValueError(
+                    f"{_named(name, self.sources[name])}: images of shape {shape}, but the training images have "
+                    f"{self.image_shape}: bring all to one shape"
+                )
         return Splits(**splits, **given)
+
+    def checked(self, loaded: Any) -> Splits:
+        """As for any images; the message names the files."""
+        with _naming(*(source for source in self.sources.values() if isinstance(source, (str, Path)))):
+            return super().checked(loaded)
 
 
 def _rows(examples: Examples, index: Tensor) -> Examples:
@@ -82,12 +98,16 @@ def _rows(examples: Examples, index: Tensor) -> Examples:
 
 def _examples(split: str, source: Any) -> Examples:
     """Images (N, C, H, W) and labels (N,), as tensors."""
-    name = f"the {split} images"
+    name = _named(split, source)
     if isinstance(source, (str, Path)):
-        name, source = str(source), _read(Path(source).expanduser())
+        source = _read(Path(source).expanduser())
     pair = isinstance(source, (tuple, list)) and len(source) == 2 and not isinstance(source[0], (int, float))
     images, labels = source if pair else (source, None)
-    images = torch.as_tensor(np.asarray(images)) if not isinstance(images, Tensor) else images
+    if not isinstance(images, Tensor):
+        images = np.asarray(images)
+        if images.dtype.kind not in "buif":
+            raise ValueError(f"{name}: an array of {images.dtype}, not of numbers: give bytes, or floats from 0 to 1")
+        images = torch.as_tensor(images)
     if images.dim() == 3:
         images = images.unsqueeze(1)
     if images.dim() != 4:
@@ -95,6 +115,8 @@ def _examples(split: str, source: Any) -> Examples:
             f"{name}: an array of shape {tuple(images.shape)} holds no images: give (N, C, H, W), (N, H, W, C) or "
             "(N, H, W)"
         )
+    if not len(images):
+        raise ValueError(f"{name}: an array of shape {tuple(images.shape)} holds no images: give at least three")
     if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = images.permute(0, 3, 1, 2)
     if images.is_floating_point() and float(images.max()) > 1 and float(images.min()) >= 0:
@@ -102,7 +124,22 @@ def _examples(split: str, source: Any) -> Examples:
             f"{name}: floats from {float(images.min()):g} to {float(images.max()):g} are neither bytes nor fractions: "
             "convert them by .astype('uint8'), or divide them by their largest value"
         )
-    return Examples(images.contiguous(), checked_labels(split, labels, len(images)))
+    with _naming(name):
+        return Examples(images.contiguous(), checked_labels(split, labels, len(images)))
+
+
+@contextmanager
+def _naming(*sources: str | Path) -> Iterator[None]:
+    """Puts the names of sources before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(": ".join(filter(None, [", ".join(map(str, sources)), str(error)]))) from error
+
+
+def _named(split: str, source: Any) -> str:
+    """The file of a split, or words for arrays without a file."""
+    return str(source) if isinstance(source, (str, Path)) else f"the {split} images"
 
 
 def _read(path: Path) -> Any:
@@ -118,8 +155,12 @@ def _read(path: Path) -> Any:
         if path.suffix in (".pt", ".pth"):
             found = torch.load(path, map_location="cpu", weights_only=True)
             return _pair(found, path) if isinstance(found, dict) else found
-    except (OSError, EOFError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    except (OSError, EOFError, RuntimeError, ValueError, BadZipFile, UnpicklingError) as error:
+        reason = " ".join(str(error).split())
+        # NumPy and PyTorch take any content that they do not know for pickled objects.
+        if "pickle" in reason or isinstance(error, UnpicklingError):
+            reason = "it is damaged, or holds Python objects: save arrays of numbers, by numpy.savez or torch.save"
+        raise ValueError(f"{path} cannot be read: {reason}") from error
     raise ValueError(
         f"{path} is none of .npy, .npz and .pt: save your images by numpy.save, or use ImageFolderDataModule"
     )

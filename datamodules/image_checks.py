@@ -28,7 +28,7 @@ def checked_images(split: str, images: Any, image_shape: tuple[int, int, int] | 
     if image_shape is None:
         raise ValueError(f"{found} of shape {shape}: give the data module an attribute image_shape, its (C, H, W)")
     if shape[1:] != (wanted := tuple(image_shape)):
-        fix = f"set image_shape to {shape[1:]}, to match" if len(shape) == 4 else "return (N, C, H, W)"
+        fix = f"set image_shape to {shape[1:]}, to match" if len(shape) == 4 else "give (N, C, H, W)"
         if wanted[0] == 1 and shape[1:] == wanted[1:]:
             fix = "add the channel, as by images[:, None]"
         elif shape[1:] == (*wanted[1:], wanted[0]):
@@ -42,13 +42,13 @@ def checked_images(split: str, images: Any, image_shape: tuple[int, int, int] | 
             raise ValueError(f"{found} {kind} with NaN or infinity among them: fix or leave out such images")
         return pixels.float()
     if pixels.dtype != torch.uint8:
-        raise ValueError(f"{found} {kind}: return uint8 from 0 (black) to 255 (white), or floats from 0 to 1")
+        raise ValueError(f"{found} {kind}: give uint8 from 0 (black) to 255 (white), or floats from 0 to 1")
     # Zeros and ones, 17 levels, percentages. A small split may be dark by chance, but never all zeros and ones.
     suspicious = 100 if split == "train" else 1
     if (brightest := int(pixels.max())) <= suspicious:
         raise ValueError(
             f"{found} uint8 from {int(pixels.min())} to {brightest}, where white is 255: rescale them to 0..255, or "
-            "return floats from 0 to 1"
+            "give floats from 0 to 1"
         )
     return pixels
 
@@ -69,7 +69,7 @@ def checked_labels(split: str, labels: Any, num_images: int) -> Tensor:
     if classes.is_floating_point() or classes.is_complex() or classes.shape != (num_images,):
         kind = str(classes.dtype).removeprefix("torch.")
         raise ValueError(
-            f"the {split} labels are {kind} of shape {tuple(classes.shape)}: return one integer for each of the "
+            f"the {split} labels are {kind} of shape {tuple(classes.shape)}: give one integer for each of the "
             f"{num_images} images, or None"
         )
     return classes.long()
@@ -83,5 +83,5 @@ def _tensor(split: str, name: str, array: Any) -> Tensor:
             return torch.from_numpy(native)
     if not isinstance(array, Tensor):
         kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
-        raise ValueError(f"the {split} {name} are {kind}: return a tensor or a NumPy array of numbers")
+        raise ValueError(f"the {split} {name} are {kind}: give a tensor or a NumPy array of numbers")
     return array.detach().cpu()

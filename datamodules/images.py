@@ -100,7 +100,7 @@ class ImageDataModule(TensorDataModule):
             if images.is_floating_point() and self.binarize != "none" and not 0 <= images.min() <= images.max() <= 1:
                 raise ValueError(
                     f"binarize={self.binarize} draws from grey values, but the {name} images are floats from "
-                    f"{images.min():g} to {images.max():g}: return floats from 0 to 1, or set binarize to none"
+                    f"{images.min():g} to {images.max():g}: give floats from 0 to 1, or set binarize to none"
                 )
             splits.append(Examples(images, checked_labels(name, examples.labels, len(images))))
         return Splits(*splits)

@@ -73,12 +73,27 @@ def test_splits_that_are_given_are_kept() -> None:
         (IMAGES[0, 0], r"shape \(6, 5\) holds no images"),
         (IMAGES[:2], "too few for three splits"),
         (IMAGES.astype(np.int64), "int64"),
+        (np.where(IMAGES > 9, np.nan, IMAGES / 255), "NaN or infinity"),
+        (IMAGES // 200, "uint8 from 0 to 1, where white is 255"),
+        (IMAGES[:0], r"shape \(0, .* holds no images"),
+        (np.array(["a", "b"]), "an array of <U1, not of numbers"),
         ((IMAGES, LABELS[:-1]), "one integer for each"),
+        ((IMAGES, LABELS / 2), "labels are float64"),
     ],
 )
-def test_arrays_of_no_images_are_refused(source: Any, said: str) -> None:
+def test_arrays_of_no_images_are_refused(source: Any, said: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=said):
         loaded(source)
+    file = tmp_path / "mine.npz"  # the same from a file, which is named
+    images, labels = source if isinstance(source, tuple) else (source, None)
+    np.savez(file, images=images, **({} if labels is None else {"labels": labels}))
+    with pytest.raises(ValueError, match=rf"mine\.npz: .*{said}"):
+        loaded(str(file))
+
+
+def test_splits_of_different_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"the val images: images of shape .* bring all to one shape"):
+        loaded(IMAGES, val=IMAGES[..., :4, :])
 
 
 def test_files_of_no_images_are_refused(tmp_path: Path) -> None:
@@ -90,6 +105,9 @@ def test_files_of_no_images_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", pixels=IMAGES)
     with pytest.raises(ValueError, match=r"b\.npz cannot be read: none of its arrays is called images"):
         loaded(str(tmp_path / "b.npz"))
+    (tmp_path / "d.pt").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"d\.pt cannot be read: it is damaged, or holds Python objects"):
+        loaded(str(tmp_path / "d.pt"))
     (tmp_path / "c.csv").touch()
     with pytest.raises(ValueError, match=r"none of \.npy, \.npz and \.pt"):
         loaded(str(tmp_path / "c.csv"))
