@@ -92,6 +92,7 @@ def test_unknown_words_are_named(text_run: Path, capsys: pytest.CaptureFixture[s
         (["reconstruct", "--text= "], "a sentence is empty"),
         (["reconstruct", "--text=good <eos> day"], "<eos> is the token for"),
         (["sample", "--output=."], ". is a folder"),
+        (["sample", "--mean"], "mean is an option for images"),
         (["sample", "--temperature=-1"], "temperature must be 0"),
         (["sample", "--num_beams=2", "--top_k=2"], "beam search does not sample"),
     ],

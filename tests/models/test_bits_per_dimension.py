@@ -74,6 +74,17 @@ def test_a_model_without_z_has_them_too(tmp_path: Path) -> None:
     assert record["nll_bits_per_dim"] == record["elbo_bits_per_dim"] == pytest.approx(1.0)
 
 
+def test_a_fit_says_first_that_grey_values_have_no_bernoulli_likelihood(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    for x, said in ((BYTES, 1), (BINARY, 0)):
+        caplog.clear()
+        model = VAE(MLPEncoder(2, SHAPE, hidden_dim=2), MLPDecoder(2, SHAPE, hidden_dim=2))
+        make_trainer(Path(), logger=False, max_epochs=2).fit(model, DataLoader(TensorDataset(x), batch_size=512))
+        assert caplog.text.count("log p(x) is no log-density") == said
+
+
 def test_bits_of_8_bit_values_are_logged_and_those_of_binary_values_are_not() -> None:
     for likelihood, x in ((Categorical(), BYTES), (Bernoulli(), BINARY)):
         decoder = MLPDecoder(2, SHAPE, hidden_dim=2, likelihood=likelihood)
