@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skipvae.callbacks.tiles import LINE
 
-FONT_SIZE = 12
+FONT_SIZE = 20  # legible when TensorBoard shows the picture at half its size
 SMALLEST_ROW = FONT_SIZE + 6
 """Pixels that a label takes."""
 
@@ -31,8 +31,8 @@ def labelled_grid(
 
     Example:
         >>> import torch
-        >>> labelled_grid(torch.zeros(3, 42, 62), ["z0", "z1"], ["-1", "0", "1"]).shape[0]
-        60
+        >>> labelled_grid(torch.zeros(3, 62, 62), ["z0", "z1"], ["-1", "0", "1"]).shape[0]
+        88
     """
     pixels = grid.mul(255).round().byte().permute(1, 2, 0).numpy()
     row_height, column_width = (len(pixels) - LINE) / len(row_labels), (pixels.shape[1] - LINE) / len(column_labels)
