@@ -103,11 +103,16 @@ class Report(Callback):
             "fit_seconds": self._fit_seconds,
             **self._settings,
         }
-        # JSON knows neither NaN nor infinity.
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in record.items()
-        }
+        return {name: _finite(value) for name, value in record.items()}
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for NaN and infinity, which JSON lacks, also within lists and mappings."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def describe(model: Any) -> dict[str, Any]:

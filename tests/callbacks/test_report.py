@@ -78,7 +78,8 @@ def test_annealing_is_not_advised_to_those_who_anneal(tmp_path: Path, capsys: An
 def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
     class Broken(pl.Callback):
         def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            pl_module.evaluation.compute = lambda: {"elbo": float("-inf"), "mi": float("nan"), "kl": 1.0, "au": 0}
+            numbers = {"elbo": float("-inf"), "mi": float("nan"), "kl": 1.0, "au": 0, "all": [1.0, float("nan")]}
+            pl_module.evaluation.compute = lambda: numbers
 
     trainer = make_trainer(tmp_path, Report(), Broken())
     trainer.test(make_model(), make_loader(), verbose=False)
@@ -86,6 +87,7 @@ def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
     assert record["elbo"] is None
     assert record["mi"] is None
     assert record["kl"] == 1.0
+    assert record["all"] == [1.0, None]
 
 
 def test_table_shows_what_there_is() -> None:
