@@ -18,7 +18,7 @@ _made: Any = None
 
 
 class Contender:
-    """What `make(*args)` returns, in a process of its own: what one does to its process is nothing to the others.
+    """The object that `make(*args)` returns, in a process of its own, so that contenders do not affect each other.
 
     Args:
         make: function of a module.
@@ -32,7 +32,7 @@ class Contender:
         self._process.submit(_make, make, args, threads, keep_memory).result()
 
     def ask(self, method: str, *args: Any) -> Any:
-        """What that method of the contender returns."""
+        """The result of that method of the contender."""
         return self._process.submit(_ask, method, args).result()
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""What a data module knows of the meaning of x, in the checkpoints of its models: a vocabulary, or columns of a table.
+"""The meaning of x that a data module knows, in the checkpoints of its models: a vocabulary, or columns of a table.
 
 A data module offers it as an attribute `vocabulary` or `columns` with a method `to_json`; a model keeps the JSON text
 in `codecs`, by the same name.

@@ -1,4 +1,4 @@
-"""Runs that are killed (SIGKILL, which nothing can catch) and taken up again end as if nothing had happened."""
+"""Runs that are killed (SIGKILL, which nothing can catch) and resumed end as if nothing had happened."""
 
 import json
 import os
