@@ -134,7 +134,7 @@ def projector(page: Any) -> Any:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         for frame in page.frames:
-            if frame.locator("text=/Points: [0-9]/").count():
+            if frame.locator("text=/Points: [1-9]/").count():
                 return frame
         page.wait_for_timeout(500)
     raise TimeoutError("the projector has read no points")
