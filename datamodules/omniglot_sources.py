@@ -78,7 +78,7 @@ def _read_chardata(path: Path) -> Corpus:
         characters=np.unique(1000 * alphabets + within, return_inverse=True)[1].astype(np.int64),
         alphabets=alphabets.astype(np.int64),
         alphabet_names=np.array(
-            [f"alphabet {number}" for number in range(1, np.max(alphabets) + 2)]
+            [f"alphabet {number}" for number in range(1, int(np.max(alphabets)) + 2)]
         ),  # not named there
         sizes=np.array([len(images) - test, 0, test]),
     )

@@ -211,8 +211,8 @@ class TableDataModule(TensorDataModule):
         if not incomplete.any():
             return content
         if self.missing == "refuse":
-            row = int(incomplete.argmax())
-            name = names[int(np.isnan(values[row]).argmax())]
+            row = int(np.argmax(incomplete))
+            name = names[int(np.argmax(np.isnan(values[row])))]
             raise ValueError(
                 f"{table.where(row)}: {name!r} is missing, as are values in {int(incomplete.sum()):,} of "
                 f"{len(values):,} rows: fill them in, leave such rows out by data.missing drop, or such columns by "

@@ -51,7 +51,7 @@ class TableFile(NamedTuple):
         except ValueError:
             values = np.array([self._number(name, row, str(cell), decimal) for row, cell in enumerate(cells)])
         if np.isinf(values).any():
-            row = int(np.isinf(values).argmax())
+            row = int(np.argmax(np.isinf(values)))
             raise ValueError(f"{self.where(row)}: {name!r} is infinite: correct it, or {_leave_out(name)}")
         return values
 

@@ -24,7 +24,7 @@ def test_each_row_and_column_has_its_label() -> None:
     left, cell = picture.shape[1] - grid.shape[2], 64 + LINE
     rows = [picture[SMALLEST_ROW + cell * row :, :left][:cell] for row in range(2)]
     columns = [picture[:SMALLEST_ROW, left + cell * column :][:, :cell] for column in range(3)]
-    assert all(part.min() < 100 and part.max() == 255 for part in (*rows, *columns))
+    assert all(np.min(part) < 100 and np.max(part) == 255 for part in (*rows, *columns))
     assert not np.array_equal(*rows)
 
 
