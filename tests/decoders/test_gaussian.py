@@ -32,7 +32,7 @@ def test_samples_have_the_mean_and_the_scale() -> None:
     assert ((x.std(0) - 0.5).abs() < 5 * 0.5 / (2 * n) ** 0.5).all()
 
 
-def test_the_likeliest_scale_is_that_of_the_errors() -> None:
+def test_the_most_probable_scale_is_that_of_the_errors() -> None:
     torch.manual_seed(0)
     decoder = GaussianMLPDecoder(2, image_shape=(1, 8, 8), hidden_dim=6)
     z = torch.randn(50, 2)

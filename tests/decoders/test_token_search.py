@@ -143,7 +143,7 @@ def test_temperature_sharpens() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_wide_beams_find_the_likeliest_of_all_sentences(variant: Any) -> None:
+def test_wide_beams_find_the_most_probable_of_all_sentences(variant: Any) -> None:
     longest, n = 5, 4
     decoder = decoder_of(variant, vocab_size=6).eval()
     z = latents(decoder, n)
