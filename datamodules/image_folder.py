@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -106,21 +106,24 @@ class ImageFolderDataModule(ImageDataModule):
                 f"{self.root} holds no pictures, files that end in {', '.join(sorted(EXTENSIONS))}: give data.root the "
                 "folder of your pictures"
             )
-        if len(paths) < 3:
-            raise ValueError(
-                f"{self.root} holds {len(paths)} picture(s) and needs at least three, one for each split: add some"
-            )
         split_of = {name: split for split, names in SPLIT_NAMES.items() for name in names}
-        given = {split_of[path.parts[0]] for path in paths if len(path.parts) > 1 and path.parts[0] in split_of}
-        if not given or "train" not in given:
-            split_of, given = {}, set()  # no folder to train on: these are classes by those names
+        splits = [split_of.get(path.parts[0].lower(), "") if len(path.parts) > 1 else "" for path in paths]
+        if "train" not in splits:
+            splits = [""] * len(paths)  # no folder to train on: these are classes by those names
+        given = set(splits) - {""}
         found: list[tuple[Path, str, str]] = []
-        for path in paths:
-            folders = path.parts[:-1]
-            split = split_of.get(folders[0], "") if folders else ""
-            classes = folders[1:] if split else folders
-            if split or not given:  # beside folders of splits nothing else is a picture of the data
-                found.append((path, split or "train", classes[0] if classes else ""))
+        left_out: list[Path] = []
+        for path, split in zip(paths, splits, strict=True):
+            folders = path.parts[1 if split else 0 : -1]
+            if given and not split:
+                left_out.append(path)
+            else:
+                found.append((path, split or "train", folders[0] if folders else ""))
+        if left_out:
+            rank_zero_warn(
+                f"{self.root}: {len(left_out):,} pictures, such as {left_out[0]}, are in none of the folders "
+                f"{', '.join(split for split in SPLIT_NAMES if split in given)} and left out"
+            )
         names = sorted({name for _, _, name in found if name})
         if len(names) > 1:
             self.label_names = names
@@ -138,6 +141,11 @@ class ImageFolderDataModule(ImageDataModule):
                 for i in train[start : start + size]:
                     pictures[i] = pictures[i]._replace(split=split)
                 start += size
+        if empty := ", ".join(split for split in SPLIT_NAMES if all(picture.split != split for picture in pictures)):
+            raise ValueError(
+                f"{self.root} holds {len(pictures)} picture(s), and none is left for {empty}: add some, or lower "
+                "data.val_fraction and data.test_fraction"
+            )
         return pictures
 
     def prepare_data(self) -> None:
@@ -179,19 +187,26 @@ class ImageFolderDataModule(ImageDataModule):
     def _name(self) -> str:
         files = []
         for picture in self._pictures:
-            status = (self.root / picture.path).stat()
-            files.append([*picture, status.st_size, status.st_mtime_ns])
+            try:
+                status = (self.root / picture.path).stat()
+                files.append([*picture, status.st_size, status.st_mtime_ns])
+            except OSError:  # a link to nothing: reading it will say so
+                files.append([*picture, None, None])
         return f"images-{key_of([files, self.format])}"
 
     def _write(self, folder: Path) -> None:
         """Read every picture into one array, split after split."""
         pictures = sorted(self._pictures, key=lambda picture: list(SPLIT_NAMES).index(picture.split))
-        images = np.lib.format.open_memmap(
-            folder / "images.npy", "w+", dtype=np.uint8, shape=(len(pictures), *self.image_shape)
-        )
         kept: list[_Picture] = []
         unreadable, digests = [], []
-        with quiet_decoders(), ThreadPoolExecutor() as pool, Progress(transient=True) as progress:
+        # Written and not mapped, for a full disk is an error to report only where something is written.
+        with (
+            (folder / "images.npy").open("wb") as file,
+            quiet_decoders(),
+            ThreadPoolExecutor() as pool,
+            Progress(transient=True) as progress,
+        ):
+            _write_header(file, (len(pictures), *self.image_shape))
             bar = progress.add_task("reading pictures", total=len(pictures))
             for start in range(0, len(pictures), AT_A_TIME):
                 some = pictures[start : start + AT_A_TIME]
@@ -199,11 +214,12 @@ class ImageFolderDataModule(ImageDataModule):
                     if isinstance(pixels, str):
                         unreadable.append(f"{picture.path} ({pixels})")
                     else:
-                        images[len(kept)] = pixels
+                        file.write(pixels.data)
                         kept.append(picture)
                         digests.append(blake2b(pixels.tobytes(), digest_size=12).hexdigest())
                     progress.advance(bar)
-        images.flush()
+            file.seek(0)
+            _write_header(file, (len(kept), *self.image_shape))
         sizes = [sum(picture.split == split for picture in kept) for split in SPLIT_NAMES]
         if not all(sizes):
             empty = ", ".join(split for split, size in zip(SPLIT_NAMES, sizes, strict=True) if not size)
@@ -211,7 +227,6 @@ class ImageFolderDataModule(ImageDataModule):
                 f"{self.root} has no pictures that can be read for {empty}: {len(unreadable)} of {len(pictures)} files "
                 f"are damaged, such as {unreadable[0]}: replace them"
             )
-        _cut(folder / "images.npy", images, len(kept))
         labels = [picture.label for picture in kept]
         facts = {"sizes": sizes, "labels": labels, "digests": digests, "unreadable": unreadable}
         (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
@@ -236,15 +251,6 @@ def _read(root: Path, form: Format, picture: _Picture) -> NDArray[np.uint8] | st
         return str(error)
 
 
-def _cut(path: Path, images: NDArray[np.uint8], length: int) -> None:
-    """Keep the first rows of an array file, in place."""
-    if length == len(images):
-        return
-    offset, row = images.offset, images[:1].nbytes  # type: ignore[attr-defined]
-    shape = (length, *images.shape[1:])
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    with path.open("r+b") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        if file.tell() != offset:
-            raise ValueError("the header of the array changed its length")
-        file.truncate(offset + length * row)
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """The header of a .npy file of bytes; of the same length for any number of rows."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})

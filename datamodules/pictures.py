@@ -43,16 +43,23 @@ class Format(NamedTuple):
         return (3 if self.color else 1, self.height, self.width)
 
 
-def picture_files(folder: Path) -> Iterator[Path]:
+def picture_files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     """The picture files below a folder, sorted by name within each folder; hidden files and folders are left out.
+
+    Args:
+        folder: the folder.
+        above: the folders that it is in; a link back to one of them is left out.
 
     Raises:
         OSError: if a folder cannot be read.
     """
+    here = folder.resolve()
+    if here in above:
+        return
     entries = sorted((entry for entry in scandir(folder) if not entry.name.startswith(".")), key=lambda e: e.name)
     for entry in entries:
         if entry.is_dir():
-            yield from picture_files(Path(entry.path))
+            yield from picture_files(Path(entry.path), above | {here})
         elif Path(entry.name).suffix.lower() in EXTENSIONS:
             yield Path(entry.path)
 

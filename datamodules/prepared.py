@@ -4,13 +4,19 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 VERSION = 1
 """Of what is stored; a change in it is a new version."""
+SCRATCH = ".preparing-"
+"""Start of the names of folders that are being written."""
+ABANDONED_AFTER = 24 * 3600.0
+"""Seconds without a write after which the process that was writing such a folder has been killed."""
 
 
 def cache_folders(beside: Path, asked: str | None) -> list[Path]:
@@ -34,7 +40,8 @@ def prepare(folders: Sequence[Path], name: str, write: Callable[[Path], None]) -
     """The prepared folder of that name; made by `write(folder)` if there is none.
 
     It is written under another name and renamed: whoever looks for it finds all of it or nothing. Of two processes that
-    prepare the same at once, the second finds the first one's and drops its own.
+    prepare the same at once, the second finds the first one's and drops its own. What a killed process has left is
+    removed by the next one, a day later.
 
     Raises:
         OSError: if it can be written nowhere; names each folder and what was wrong.
@@ -47,7 +54,8 @@ def prepare(folders: Sequence[Path], name: str, write: Callable[[Path], None]) -
         scratch = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".preparing-"))
+            _remove_abandoned(folder)
+            scratch = Path(tempfile.mkdtemp(dir=folder, prefix=SCRATCH))
             write(scratch)
             try:
                 scratch.rename(folder / name)
@@ -61,3 +69,11 @@ def prepare(folders: Sequence[Path], name: str, write: Callable[[Path], None]) -
             if scratch is not None and scratch.exists():
                 shutil.rmtree(scratch, ignore_errors=True)
     raise OSError(f"no folder for prepared data, set cache_dir to one ({'; '.join(failures)})")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for scratch in folder.glob(f"{SCRATCH}*"):
+        with suppress(OSError):  # another process has renamed it
+            last_write = max(path.stat().st_mtime for path in (scratch, *scratch.iterdir()))
+            if time.time() - last_write > ABANDONED_AFTER:
+                shutil.rmtree(scratch, ignore_errors=True)

@@ -1,6 +1,8 @@
 """A folder of pictures becomes splits, once, whole or not at all."""
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,9 +67,13 @@ def test_classes_are_labels_and_splits_share_no_picture(pictures: Make) -> None:
     assert torch.equal(x[:, 0, 0, 0], x[:, 0, 7, 7])
 
 
-def test_folders_of_splits_are_kept_and_missing_ones_drawn_from_training(pictures: Make) -> None:
-    root = pictures(train_a=range(0, 20), train_b=range(20, 40), test_a=range(50, 55), other=range(90, 99))
-    data = loaded(root)
+@pytest.mark.parametrize("spelling", [str, str.upper])
+def test_folders_of_splits_are_kept_and_missing_ones_drawn_from_training(spelling: Any, pictures: Make) -> None:
+    of_splits = {"train/a": range(0, 20), "train/b": range(20, 40), "test/a": range(50, 55)}
+    of_splits = {spelling(name[:-1]) + name[-1]: levels for name, levels in of_splits.items()}
+    root = pictures(**of_splits, other=range(90, 99))
+    with pytest.warns(UserWarning, match=r"9 pictures, such as other/90.png, are in none of the folders train, test"):
+        data = loaded(root)
     train, val, test = levels(data)
     assert test == [*range(50, 55)]
     assert len(val) == 4
@@ -134,6 +140,14 @@ def test_what_is_interrupted_leaves_nothing_under_the_name(tmp_path: Path) -> No
     found = prepare([tmp_path / "cache"], "name", slow)
     assert [path.name for path in found.iterdir()] == ["first"]
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["name"]
+    for name, age in ((".preparing-killed", 2 * 86400), (".preparing-by-another", 60)):
+        left = tmp_path / "cache" / name
+        left.mkdir()
+        (left / "half").touch()
+        for path in (left / "half", left):
+            os.utime(path, (time.time() - age,) * 2)
+    prepare([tmp_path / "cache"], "other", lambda folder: None)
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [".preparing-by-another", "name", "other"]
 
 
 def test_unreadable_pictures_are_counted_and_named(pictures: Make) -> None:
@@ -144,6 +158,15 @@ def test_unreadable_pictures_are_counted_and_named(pictures: Make) -> None:
     assert everything(data) == [*range(20)]
     with pytest.warns(UserWarning, match="broken.png"):  # also where nothing is read again
         loaded(root)
+
+
+def test_links_to_nothing_are_unreadable_and_links_to_folders_above_are_left_out(pictures: Make) -> None:
+    root = pictures(a=range(10), b=range(10, 20))
+    (root / "a" / "gone.png").symlink_to(root / "nowhere.png")
+    (root / "b" / "up").symlink_to(root)
+    with pytest.warns(UserWarning, match=r"1 of 21 pictures .* a/gone.png \(.*No such file"):
+        data = loaded(root)
+    assert everything(data) == [*range(20)]
 
 
 def test_colour_is_detected_or_chosen(pictures: Make) -> None:
@@ -185,8 +208,10 @@ def test_arguments_out_of_range_are_refused(options: dict[str, Any], said: str, 
 def test_folders_without_enough_pictures_are_refused(pictures: Make, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
         loaded(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"holds 2 picture\(s\) and needs at least three"):
+    with pytest.raises(ValueError, match=r"holds 2 picture\(s\), and none is left for train: add some, or lower"):
         loaded(pictures(a=range(2)))
+    with pytest.raises(ValueError, match=r"holds 4 picture\(s\), and none is left for train"):
+        loaded(pictures(a=range(4)), val_fraction=0.5, test_fraction=0.4)
     (tmp_path / "notes").mkdir()
     with pytest.raises(ValueError, match=r"notes holds no pictures, files that end in \.bmp, .* give data.root"):
         loaded(tmp_path / "notes")
