@@ -29,7 +29,10 @@ class Columns(NamedTuple):
         """The columns with mean and standard deviation of these values (N, D); with 0 and 1 without `standardize`."""
         if not standardize:
             return cls(list(names), [0.0] * len(names), [1.0] * len(names))
-        return cls(list(names), values.mean(0).tolist(), values.std(0).tolist())
+        unit = np.abs(values).max(0)  # the squares of very large and very small numbers are beyond double precision
+        unit[unit == 0] = 1
+        mean, scale = ((unit * part).tolist() for part in ((values / unit).mean(0), (values / unit).std(0)))
+        return cls(list(names), mean, scale)
 
     def encode(self, values: NDArray[np.float64]) -> Tensor:
         """Values (N, D) in the units of the table as x, float32 (N, D)."""

@@ -18,6 +18,9 @@ from datamodules.tensors import Splits, TensorDataModule, check_fractions, draw_
 
 Missing = Literal["refuse", "drop"]
 
+ROUNDING = 8 * np.finfo(np.float64).eps
+"""Relative difference of numbers that are equal but for the way they were computed."""
+
 
 class Rows(NamedTuple):
     """One split."""
@@ -137,7 +140,7 @@ class TableDataModule(TensorDataModule):
         """The classes, in the order of their numbers or of the alphabet."""
         found = {text for content in self._content[1].values() for text in content.labels} - {""}
         try:
-            return sorted(found, key=float)
+            return sorted(found, key=lambda text: (float(text), text))
         except ValueError:
             return sorted(found)
 
@@ -206,6 +209,11 @@ class TableDataModule(TensorDataModule):
             _check_known(table, name)
         values = np.stack([table.numbers(name, self.decimal) for name in names], 1)
         labels = table.texts(self.label) if self.label is not None else [""] * len(values)
+        if self.label is not None and "" in labels:
+            rank_zero_warn(
+                f"{table.path}: {self.label!r} is missing in {labels.count(''):,} of {len(labels):,} rows, which have "
+                "no label: it is empty, NA, NaN, null, none or ?"
+            )
         content = _Content(values, labels, torch.arange(len(values)))
         incomplete = np.isnan(values).any(1)
         if not incomplete.any():
@@ -224,8 +232,8 @@ class TableDataModule(TensorDataModule):
         return content.take(torch.from_numpy(~incomplete).nonzero().squeeze(1))
 
     def _varying(self, table: TableFile, names: Sequence[str], values: NDArray[np.float64]) -> list[int]:
-        """The columns that are not constant in the training values (N, D)."""
-        constant = values.max(0) == values.min(0)
+        """The columns that are not constant in the training values (N, D), up to their rounding."""
+        constant = values.max(0) - values.min(0) <= ROUNDING * np.abs(values).max(0)
         left_out = [name for name, same in zip(names, constant, strict=True) if same]
         shown = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
         if left_out and (self.asked is not None or constant.all()):

@@ -22,6 +22,7 @@ SAMPLE = 50
 """Lines that decide on the delimiter."""
 
 Numbers = NDArray[np.float64]
+"""Where values are missing NaN; of parquet also integers, of columns without missing values."""
 
 
 class TableFile(NamedTuple):
@@ -60,7 +61,7 @@ class TableFile(NamedTuple):
         cells = self.cells[name]
         texts = cells if isinstance(cells, np.ndarray) else [str(cell).strip() for cell in cells]
         try:
-            return [f"{float(text):.15g}" if text else "" for text in _known(texts)]
+            return [_one_spelling(text) if text else "" for text in _known(texts)]
         except ValueError:
             return list(_known(texts))
 
@@ -98,6 +99,11 @@ def _short(text: str) -> str:
 
 def _known(texts: Any) -> Iterator[str]:
     return ("" if str(text).lower() in MISSING else str(text) for text in texts)
+
+
+def _one_spelling(number: str) -> str:
+    """The same for 1, 1.0 and 1e0; whole numbers keep all their digits. A ValueError for what is no number."""
+    return str(int(number)) if re.fullmatch(r"[+-]?\d+", number) else f"{float(number):.15g}"
 
 
 def read_table(path: str | Path, delimiter: str | None = None) -> TableFile:
@@ -139,8 +145,14 @@ def _read_csv(path: Path, delimiter: str | None) -> TableFile:
         raise ValueError(f"data.delimiter is {delimiter!r}: give one character, or tab")
     rows, lines = _rows(path, text, delimiter)
     header, start = [name.strip() for name in rows[0]], 1
-    if all(map(_is_number, header)):
+    numbers = [name for name in header if _is_number(name)]
+    if len(numbers) == len(header):
         header, start = [f"column_{number}" for number in range(1, len(header) + 1)], 0
+    elif numbers:
+        rank_zero_warn(
+            f"{path}: line 1 is read as the names of the columns, though {', '.join(numbers[:3])} "
+            f"{'are numbers' if len(numbers) > 1 else 'is a number'}: if it is a row, put a line of names above it"
+        )
     for row, line in zip(rows, lines, strict=True):
         if len(row) != len(header):
             cause = ": a quote in it is not closed" if any("\n" in cell for cell in row) else ""
@@ -223,6 +235,8 @@ def _cells(pa: Any, column: Any) -> Any:
     """Numbers, NaN where they are missing, or text."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
+    if pa.types.is_integer(column.type) and not column.null_count:
+        return np.asarray(column.to_numpy())  # labels need all digits
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
     return ["" if cell is None else str(cell) for cell in column.to_pylist()]

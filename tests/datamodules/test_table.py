@@ -171,11 +171,46 @@ def test_a_constant_column_is_left_out_or_refused(tmp_path: Path) -> None:
         assert_all_there(loaded(path))
     with pytest.raises(ValueError, match="same has one value in all training rows: take it out"):
         loaded(path, columns=["same", "height"])
+    rounded = [f"{[1.0, 1.0000000000000002, 0.9999999999999998][n % 3]!r},{line}" for n, line in enumerate(lines[1:])]
+    path = written(tmp_path, "\n".join([f"same,{lines[0]}", *rounded]))
+    with pytest.warns(UserWarning, match="one value in all training rows are left out: same"):
+        assert_all_there(loaded(path))
+
+
+@pytest.mark.parametrize("power", [-300, -200, 200, 300])
+def test_very_large_and_very_small_numbers_are_standardised(tmp_path: Path, power: int) -> None:
+    lines = PLAIN.splitlines()
+    rows = [f"{n}e{power},{line.split(',')[2]}" for n, line in enumerate(lines[1:])]
+    data = loaded(written(tmp_path, "\n".join(["x,kind", *rows])))
+    assert data.splits is not None
+    train = data.splits.train.x.double()
+    np.testing.assert_allclose([train.mean(), train.std(correction=0)], [0, 1], atol=1e-6)
+    assert data.split_facts["test"]["sum_of_log_scales"] == pytest.approx(power * np.log(10) + np.log(14.5), abs=0.2)
+
+
+def test_a_line_of_names_with_numbers_in_it_is_reported(tmp_path: Path) -> None:
+    path = written(tmp_path, "".join(PLAIN.splitlines(keepends=True)[1:]))  # the names are not there
+    first = VALUES[0].tolist()
+    with pytest.warns(UserWarning, match=f"names of the columns, though {first[0]}, {first[1]} are numbers: if it is"):
+        assert loaded(path, label="cat").columns.names == list(map(str, first))
+
+
+def test_whole_numbers_of_many_digits_are_other_classes(tmp_path: Path) -> None:
+    ids = [2**60 + n % 2 for n in range(40)]
+    path = written(tmp_path, "x,y\n" + "".join(f"{n},{id_}\n" for n, id_ in enumerate(ids)))
+    assert loaded(path, label="y").label_names == [str(2**60), str(2**60 + 1)]
+    arrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(
+        arrow.table({"x": list(range(40)), "y": ids, "hash": [2**62 + 2**20 * n for n in range(40)]}), path
+    )
+    assert loaded(path, label="y", exclude=["hash"]).label_names == [str(2**60), str(2**60 + 1)]
+    assert loaded(path, label="y").columns.mean[1] == pytest.approx(2**62)
 
 
 def test_labels_may_be_missing_or_numbers(tmp_path: Path) -> None:
     text = "x,y\n" + "".join(f"{n},{'' if n == 3 else 2.0 * (n % 2) + 8}\n" for n in range(30))
-    data = loaded(written(tmp_path, text), label="y")
+    with pytest.warns(UserWarning, match="'y' is missing in 1 of 30 rows, which have no label"):
+        data = loaded(written(tmp_path, text), label="y")
     assert data.label_names == ["8", "10"]
     assert data.splits is not None
     labels = torch.cat([split.labels for split in data.splits])
