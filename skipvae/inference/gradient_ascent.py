@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from skipvae.inference.amortized import Inference, Inferred
-from skipvae.inference.example_noise import example_noise
+from skipvae.nn.example_noise import example_noise
 from skipvae.inference.likelihood_gradient import LogLikelihood, SecondDerivative, value_and_grad_z
 from skipvae.inference.rules import RULES
 from skipvae.nn.choices import check_choice

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from skipvae.likelihoods.base import LEVELS, Likelihood, are_levels, describe, inside, wide
 from skipvae.likelihoods.measure import Measure
+from skipvae.nn.choices import check_choice
+from skipvae.nn.example_noise import example_uniform
 
 LOG_2PI = math.log(2 * math.pi)
 GAIN = 10.0
@@ -20,7 +22,8 @@ class Gaussian(Likelihood):
 
     With `dequantize`, x is a byte k / 255, and the density is that of (k + u) / 256 with u uniform on [0, 1). Its mean
     over u, less log 256 for each value as here, is a lower bound of the log-probability of the bytes (Theis, van den
-    Oord & Bethge 2016, *A note on the evaluation of generative models*, section 3.1).
+    Oord & Bethge 2016, *A note on the evaluation of generative models*, section 3.1). In evaluation u is a function of
+    the example, so that log p(x|z) is one of x and z, and differences of it are due to z alone.
 
     Args:
         scale: s at the start.
@@ -31,7 +34,8 @@ class Gaussian(Likelihood):
             those of a column that is nearly constant, have no unbounded density either.
 
     Raises:
-        ValueError: if scale is not above 0, min_scale is below 0, or learn: channel is without channels.
+        ValueError: if scale is not above 0, min_scale is below 0 or without a learnt scale, there is no such learn, or
+            learn: channel and channels are not given together.
 
     Example:
         >>> Gaussian().log_prob(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3)) / 3  # -log(2 pi) / 2
@@ -51,11 +55,14 @@ class Gaussian(Likelihood):
             raise ValueError(f"min_scale={min_scale} must be 0 or more: it is a standard deviation")
         if not scale > 0:
             raise ValueError(f"scale={scale} must be above 0: it is a standard deviation")
-        if learn == "channel" and channels is None:
-            raise ValueError("learn: channel needs channels, the number of them")
+        check_choice("learn", learn, ("one", "channel", "none"))
+        if (learn == "channel") != (channels is not None):
+            raise ValueError("learn: channel needs channels, the number of them, and nothing else does")
+        if min_scale and learn == "none":
+            raise ValueError(f"min_scale={min_scale} is for learnt scales: leave it out with learn: none")
         self.dequantize, self.learn, self.min_scale = dequantize, learn, min_scale
         self.measure = Measure.BYTES_BOUND if dequantize else Measure.DENSITY
-        start = torch.full((channels if learn == "channel" and channels else 1,), math.log(scale) / GAIN)
+        start = torch.full((1 if channels is None else channels,), math.log(scale) / GAIN)
         self.weight = nn.Parameter(start, requires_grad=learn != "none")
 
     @property
@@ -79,12 +86,12 @@ class Gaussian(Likelihood):
         return num_parameters
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """See `Likelihood.log_prob`; with dequantize, by one draw of u."""
+        """See `Likelihood.log_prob`; with dequantize, by one u."""
         mean = wide(parameters)
         x = x.to(mean.dtype)
         offset = 0.0
         if self.dequantize:
-            x = (x * (LEVELS - 1) + torch.rand_like(x)) / LEVELS
+            x = (x * (LEVELS - 1) + (torch.rand_like(x) if self.training else example_uniform(x))) / LEVELS
             offset = -math.log(LEVELS)
         log_scale = self.log_scale.view(-1, *[1] * (x.dim() - 2)).to(mean.dtype)
         error = (x - mean) * (-log_scale).exp()

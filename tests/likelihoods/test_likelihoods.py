@@ -116,6 +116,16 @@ def test_the_gaussian_integrates_to_1_and_is_shifted_by_bytes() -> None:
     assert found == pytest.approx(-0.5 * math.log(2 * math.pi) - math.log(10) - math.log(256), abs=2e-3)
 
 
+@pytest.mark.parametrize("likelihood", [*ALL, Gaussian(0.1, dequantize=True)], ids=name)
+def test_in_evaluation_log_p_is_a_function_of_the_example(likelihood: Likelihood) -> None:
+    likelihood = build(likelihood.spec, Likelihood).eval()
+    x = torch.randint(2, (20, 3, 4), generator=torch.Generator().manual_seed(0)).float()
+    parameters = parameters_of(likelihood, 3, 4, size=20).float()
+    order = torch.arange(19, -1, -2)
+    some = likelihood.log_prob(parameters[order], x[order])
+    torch.testing.assert_close(likelihood.log_prob(parameters, x)[order], some)
+
+
 def test_dequantisation_is_a_lower_bound_of_the_probability_of_a_byte() -> None:
     torch.manual_seed(0)
     likelihood, size = Gaussian(0.004, dequantize=True), 20_000
@@ -245,10 +255,13 @@ def test_bytes_in_float32_are_bytes() -> None:
         lambda: DiscretizedLogistic(2, coupled=True).num_parameters(1),
         lambda: Gaussian(0.0),
         lambda: Gaussian(learn="channel"),
+        lambda: Gaussian(learn="all"),  # type: ignore[arg-type]
+        lambda: Gaussian(channels=3),
+        lambda: Gaussian(learn="none", min_scale=0.1),
         lambda: Gaussian(min_scale=-0.1),
         lambda: Gaussian(learn="channel", channels=4).num_parameters(3),
     ],
 )
 def test_arguments_out_of_range_are_refused(make: object) -> None:
-    with pytest.raises(ValueError, match=r"must be|is for images|needs channels|make them equal"):
+    with pytest.raises(ValueError, match=r"must be|is for|needs channels|choose from|make them equal"):
         make()  # type: ignore[operator]

@@ -1,6 +1,6 @@
 import torch
 
-from skipvae.inference.example_noise import example_keys, example_noise
+from skipvae.nn.example_noise import example_keys, example_noise, example_uniform
 
 
 def test_the_noise_is_standard_normal_and_independent() -> None:
@@ -21,6 +21,18 @@ def test_neighbouring_examples_and_other_orders_have_noise_of_their_own() -> Non
     assert len(example_keys(pixels).unique()) == 9
     correlation = torch.corrcoef(example_noise(pixels, 1000, 1, torch.float64).squeeze(-1).T)
     assert (correlation - torch.eye(9)).abs().max() < 5 / 1000**0.5
+
+
+def test_uniform_noise_is_uniform_and_independent_of_the_normal() -> None:
+    x = torch.rand(20_000, 1, 3, 3, generator=torch.Generator().manual_seed(0)).round(decimals=2)
+    noise = example_uniform(x).double().flatten(1)  # (20000, 9)
+    assert noise.min() >= 0
+    assert noise.max() < 1
+    steps = torch.linspace(0, 1, 13, dtype=torch.float64)
+    found = (noise.unsqueeze(-1) < steps).double().mean(0)
+    assert (found - steps).abs().max() < 5 * 0.5 / len(x) ** 0.5
+    both = torch.cat([noise, example_noise(x, 1, 4, torch.float64)[0]], 1)
+    assert (torch.corrcoef(both.T) - torch.eye(13)).abs().max() < 5 / len(x) ** 0.5
 
 
 def test_types_of_the_same_content_agree() -> None:

@@ -61,7 +61,23 @@ def example_noise(x: Tensor, num_draws: int, latent_dim: int, dtype: torch.dtype
     """
     draws = torch.arange(num_draws * latent_dim, device=x.device).view(num_draws, 1, latent_dim)
     words = _mix(_mix(example_keys(x)).view(-1, 1) + _mix(draws))  # (num_draws, B, latent_dim)
-    # u and v times 2^24, of 24 bits of the hash each: the most that float32 holds.
-    u, v = ((_shift_right(words, bits) & ((1 << 24) - 1)).float() + 1 for bits in (40, 16))
-    normal = (-2 * (u / (1 << 24)).log()).sqrt() * (v * (2 * math.pi / (1 << 24))).cos()
+    u, v = (_fractions(words, bits) for bits in (40, 16))
+    normal = (-2 * (u + 2**-24).log()).sqrt() * ((v + 2**-24) * (2 * math.pi)).cos()
     return normal.to(dtype)
+
+
+def example_uniform(x: Tensor) -> Tensor:
+    """Noise uniform on [0, 1), of the shape of x (B, ...), a function of the content of each example.
+
+    Example:
+        >>> x = torch.rand(3, 1, 4, 4)
+        >>> torch.equal(example_uniform(x).flip(0), example_uniform(x.flip(0)))
+        True
+    """
+    values = -1 - torch.arange(x[:1].numel(), device=x.device)  # `example_noise` has the numbers from 0 on
+    return _fractions(_mix(_mix(example_keys(x)).view(-1, 1) + _mix(values)), 40).view(x.shape).to(x.dtype)
+
+
+def _fractions(words: Tensor, bits: int) -> Tensor:
+    """24 bits of a hash, the most that float32 holds, as multiples of 2^-24 in [0, 1)."""
+    return (_shift_right(words, bits) & ((1 << 24) - 1)).float() / (1 << 24)
