@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from skipvae.inference.amortized import Inference, Inferred
-from skipvae.nn.example_noise import example_noise
 from skipvae.inference.likelihood_gradient import LogLikelihood, SecondDerivative, value_and_grad_z
 from skipvae.inference.rules import RULES
 from skipvae.nn.choices import check_choice
+from skipvae.nn.example_noise import example_noise
 from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 RuleName = Literal["natural", "published"]
