@@ -61,10 +61,10 @@ class LengthBuckets:
             raise ValueError(f"max_tokens={max_tokens} is less than the {int(lengths.max())} of the longest sentence")
         self.lengths, self.seed, self.rank, self.world_size, self.epoch = lengths, seed, rank, world_size, 0
         self.fixed = fixed
-        self.sizes = _cut(lengths.sort().values.tolist(), batch_size, max_tokens, exact)
-        if len(self.sizes) < world_size:
+        self.ends = _cut(lengths, batch_size, max_tokens, exact)  # of the batches among the sorted sentences
+        if len(self.ends) < world_size:
             raise ValueError(
-                f"{len(lengths)} sentences make {len(self.sizes)} batches, fewer than the {world_size} processes: "
+                f"{len(lengths)} sentences make {len(self.ends)} batches, fewer than the {world_size} processes: "
                 "use smaller batches (batch_size, or eval_batch_size for validation and test) or more sentences"
             )
 
@@ -74,30 +74,39 @@ class LengthBuckets:
 
     def __len__(self) -> int:
         if self.seed is not None:
-            return len(self.sizes) // self.world_size
-        return len(range(self.rank, len(self.sizes), self.world_size))
+            return len(self.ends) // self.world_size
+        return len(range(self.rank, len(self.ends), self.world_size))
 
     def __iter__(self) -> Iterator[Tensor]:
+        total = len(self.ends)
         if self.seed is None:
-            batches = torch.split(self.lengths.argsort(stable=True), self.sizes)
             # in a fixed random order, so that the first batches of a split are not its shortest sentences
-            order = permutation(len(batches), Stream.BUCKETS)
-            return (batches[i] for i in order[self.rank :: self.world_size].tolist())
+            order = permutation(total, Stream.BUCKETS)
+            return self._batches(self.lengths.argsort(stable=True), order[self.rank :: self.world_size])
         shuffled = permutation(len(self.lengths), Stream.SHUFFLE, self.seed, 0 if self.fixed else self.epoch)
-        batches = torch.split(shuffled[self.lengths[shuffled].argsort(stable=True)], self.sizes)
-        kept = permutation(len(batches), Stream.BUCKETS, self.seed, self.epoch, 0)[: len(self) * self.world_size]
+        kept = permutation(total, Stream.BUCKETS, self.seed, self.epoch, 0)[: len(self) * self.world_size]
         steps = kept.sort().values.view(len(self), self.world_size)
         steps = steps[permutation(len(self), Stream.BUCKETS, self.seed, self.epoch, 1)]
-        return (batches[i] for i in steps[:, self.rank].tolist())
+        return self._batches(shuffled[self.lengths[shuffled].argsort(stable=True)], steps[:, self.rank])
+
+    def _batches(self, ordered: Tensor, numbers: Tensor) -> Iterator[Tensor]:
+        """The batches of these numbers, of sentences ordered by length."""
+        starts = torch.cat([self.ends.new_zeros(1), self.ends[:-1]])
+        for start, end in zip(starts[numbers].tolist(), self.ends[numbers].tolist(), strict=True):
+            yield ordered[start:end]
 
 
-def _cut(lengths: list[int], batch_size: int | None, max_tokens: int | None, exact: bool) -> list[int]:
-    """The sizes of consecutive batches, for sorted lengths."""
-    sizes, start = [], 0
-    for end, length in enumerate(lengths):
-        size = end - start
-        too_many = size == batch_size or (max_tokens is not None and (size + 1) * length > max_tokens)
-        if size and (too_many or (exact and length != lengths[start])):
-            sizes.append(size)
-            start = end
-    return [*sizes, len(lengths) - start] if lengths else []
+def _cut(lengths: Tensor, batch_size: int | None, max_tokens: int | None, exact: bool) -> Tensor:
+    """The ends of consecutive batches of the sentences sorted by length: int64 (number of batches,)."""
+    counts = torch.bincount(lengths)
+    cuts: list[Tensor] = []
+    start = first = 0  # of the batch that is not full yet; of the sentences of this length
+    for length in counts.nonzero().squeeze(1).tolist():
+        end = first + int(counts[length])
+        limit = min(batch_size or end, end if max_tokens is None else max_tokens // length)
+        new = first if exact and first > start else max(first, start + limit)
+        if new < end and new > start:
+            cuts.append(torch.arange(new, end, limit))
+            start = int(cuts[-1][-1])
+        first = end
+    return torch.cat([*cuts, torch.tensor([first] if first else [], dtype=torch.int64)])

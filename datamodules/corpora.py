@@ -4,12 +4,34 @@ import hashlib
 import os
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from datamodules.corpus_rows import Part
 from datamodules.files import PublishedFile, download, missing
-from datamodules.lines import Lines, read_bytes, read_corpus
+from datamodules.lines import Block, TextFile
 from datamodules.sentences import SentenceDataModule
+from datamodules.text_stream import unpacked
+
+
+class PublishedText(TextFile):
+    """A text file whose content, unpacked, has a known md5."""
+
+    def __init__(self, path: Path, md5: str) -> None:
+        super().__init__(path)
+        self.md5 = md5
+
+    def blocks(self) -> Iterator[Block]:
+        digest = hashlib.md5(usedforsecurity=False)
+        for content in unpacked(self.path):
+            digest.update(content)
+        if digest.hexdigest() != self.md5:
+            raise ValueError(
+                f"{self.path} is not the published text (md5 {digest.hexdigest()}, published {self.md5}): delete it, "
+                "or replace it by an intact copy"
+            )
+        yield from super().blocks()
 
 
 class PublishedTextDataModule(SentenceDataModule):
@@ -24,6 +46,7 @@ class PublishedTextDataModule(SentenceDataModule):
     def __init__(self, data_dir: str = "data", download: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.path, self.download = Path(data_dir, self.folder), download
+        self.data_folder = self.path
 
     @property
     def required(self) -> list[PublishedFile]:
@@ -41,19 +64,13 @@ class PublishedTextDataModule(SentenceDataModule):
         if absent:
             self.fetch(absent)
 
-    def lines(self, part: str) -> Lines:
+    def source(self, part: str) -> TextFile:
         """The sentences of a file that exists by now."""
         file = self.files[part]
         path = self._find(file)
         if path is None:
             raise missing(self.path, [file], "call prepare_data() first to download it")
-        found = hashlib.md5(read_bytes(path), usedforsecurity=False).hexdigest()
-        if found != file.md5:
-            raise ValueError(
-                f"{path} is not the published text (md5 {found}, published {file.md5}): delete it, or replace it by an "
-                "intact copy"
-            )
-        return read_corpus(path)
+        return PublishedText(path, file.md5)
 
     def _find(self, file: PublishedFile) -> Path | None:
         plain = self.path / file.name
@@ -86,8 +103,8 @@ class PTBDataModule(PublishedTextDataModule):
         )
     }
 
-    def read(self) -> tuple[Lines, Lines, Lines]:
-        return self.lines("train"), self.lines("val"), self.lines("test")
+    def parts(self) -> list[Part]:
+        return [Part(self.source(split), split) for split in ("train", "val", "test")]
 
 
 YAHOO_ARCHIVE = PublishedFile(
@@ -160,8 +177,11 @@ class YahooDataModule(PublishedTextDataModule):
                     Path(scratch, file.name).write_bytes(member.read())
                     os.replace(Path(scratch, file.name), self.path / file.name)
 
-    def read(self) -> tuple[Lines, Lines, Lines]:
+    def parts(self) -> list[Part]:
         if self.train_file == "valid":
-            val, test = self.lines("test").split(0.5)
-            return self.lines("valid"), val, test
-        return self.lines("train"), self.lines("valid"), self.lines("test")
+            return [Part(self.source("valid"), "train"), Part(self.source("test"), "test", {"val": 0.5})]
+        return [
+            Part(self.source("train"), "train"),
+            Part(self.source("valid"), "val"),
+            Part(self.source("test"), "test"),
+        ]

@@ -4,7 +4,7 @@ import codecs
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 SAMPLE = 200
@@ -34,6 +34,9 @@ BINARY = {
 """First bytes of files of other formats: the name of the format, and the advice."""
 
 CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b"))
+MARKUP = "HTML or XML: take the text out of its tags, and write one document a line"
+LARGE = 1 << 26
+"""Bytes of a file that is not looked at whole."""
 HEADERS = {"label", "labels", "class", "category", "target", "sentiment", "topic", "stars", "rating"}
 
 
@@ -72,21 +75,19 @@ def encoding_of(content: bytes) -> str:
     return "cp1252" if re.search(rb"[\x80-\x9f]", content) else "latin1"
 
 
-def check_is_prose(path: str | Path, lines: Sequence[str], labelled: bool = False) -> None:
+def check_is_prose(path: str | Path, head: Sequence[str], labelled: bool = False) -> None:
     """Raise a ValueError if lines are those of a table, of JSON or of markup, whose syntax would be read as words.
 
     Args:
         path: The file that they come from.
-        lines: All lines of the file.
+        head: Its first lines, twice `SAMPLE` of them if there are.
         labelled: Whether each should be `label<TAB>text`.
     """
-    sample = [line for line in lines[: 2 * SAMPLE] if line.strip()][:SAMPLE]
-    first, last = sample[0].strip() if sample else "", next((line for line in reversed(lines) if line.strip()), "")
-    found = _json(path, lines, sample) or _table(path, sample)
-    tag = re.match(r"<([A-Za-z][\w:.-]*)[\s>]", first)
-    closed = tag is not None and tag[1] != "s" and last.rstrip().endswith(f"</{tag[1]}>")  # <s> marks sentences
-    if closed or re.match(r"<(!doctype|html|\?xml)\b", first, re.IGNORECASE):
-        found = "HTML or XML: take the text out of its tags, and write one document a line"
+    sample = _sample(head)
+    first = sample[0].strip() if sample else ""
+    found = _json_lines(path, sample) or _table(path, sample)
+    if re.match(r"<(!doctype|html|\?xml)\b", first, re.IGNORECASE):
+        found = MARKUP
     tabs = {line.count("\t") for line in sample}
     if tabs == {1} and not labelled:
         found = (
@@ -99,32 +100,89 @@ def check_is_prose(path: str | Path, lines: Sequence[str], labelled: bool = Fals
         raise ValueError(f"{path} is {found}")
 
 
-def check_labels(path: str | Path, labels: Sequence[str], texts: Sequence[str]) -> None:
-    """Raise a ValueError if the text before the tabs is not a label."""
-    kinds = set(labels)
-    advice = "write label<TAB>text, or set labelled to false"
-    if labels[0].casefold() in HEADERS and labels.count(labels[0]) == 1:
-        raise ValueError(f"{path}, line 1 is a header, {labels[0]}<TAB>{texts[0]}: take it out, as by tail -n +2")
-    if len(labels) >= 20 and len(kinds) == len(labels) and len(set(texts)) < len(texts) / 2:
-        raise ValueError(f"{path} has its text before the tab and its label after it: {advice}")
-    if len(labels) >= 20 and len(kinds) == len(labels):
+def check_is_no_document(path: str | Path, head: Sequence[str], last: str, whole: Callable[[], str]) -> None:
+    """Raise a ValueError if a file is one document, of JSON or of markup.
+
+    Args:
+        path: The file.
+        head: Its first lines.
+        last: The last of its lines that is not empty.
+        whole: Reads all of it, if it has to be.
+    """
+    sample = _sample(head)
+    first, last = sample[0].strip() if sample else "", last.rstrip()
+    tag = re.match(r"<([A-Za-z][\w:.-]*)[\s>]", first)
+    if tag is not None and tag[1] != "s" and last.endswith(f"</{tag[1]}>"):  # <s> marks sentences
+        raise ValueError(f"{path} is {MARKUP}")
+    if first[:1] + last[-1:] in ("{}", "[]"):
+        large = Path(path).stat().st_size > LARGE  # too large to be looked at whole: the two ends decide
+        if large or isinstance(_loaded(whole()), dict | list):
+            raise ValueError(
+                f"{path} is JSON: take the texts out with Python's json.load, and write one document a line"
+            )
+
+
+class LabelCheck:
+    """Recognition of a file in which the text before the tabs is no label, block by block.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path, self._total, self._num_first = path, 0, 0
+        self._first = ("", "")
+        self._kinds: set[str] = set()
+        self._texts: set[int] = set()
+
+    def add(self, labels: Sequence[str], texts: Sequence[str]) -> None:
+        """Look at some more labels and their texts; after a million that are all different, raise a ValueError."""
+        if labels and not self._total:
+            self._first = labels[0], texts[0]
+        self._num_first += labels.count(self._first[0])
+        if self._all_different:
+            self._kinds.update(labels)
+            self._texts.update(map(hash, texts))
+        self._total += len(labels)
+        if not self._all_different:
+            self._kinds = set()
+        elif self._total > 1_000_000:
+            self.finish()
+
+    def finish(self) -> None:
+        """Raise a ValueError if the text before the tabs is not a label."""
+        advice = "write label<TAB>text, or set labelled to false"
+        label, text = self._first
+        if label.casefold() in HEADERS and self._num_first == 1:
+            raise ValueError(f"{self._path}, line 1 is a header, {label}<TAB>{text}: take it out, as by tail -n +2")
+        if self._total < 20 or not self._all_different:
+            return
+        if len(self._texts) < self._total / 2:
+            raise ValueError(f"{self._path} has its text before the tab and its label after it: {advice}")
         raise ValueError(
-            f"{path} has a different label in each of its {len(labels)} lines, such as {labels[0]!r}: {advice}, with "
-            "the text alone, as by cut -f 2"
+            f"{self._path} has a different label in each of its {self._total} lines, such as {label!r}: {advice}, "
+            "with the text alone, as by cut -f 2"
         )
 
+    @property
+    def _all_different(self) -> bool:
+        return len(self._kinds) == self._total
 
-def _json(path: str | Path, lines: Sequence[str], sample: Sequence[str]) -> str | None:
+
+def _sample(head: Sequence[str]) -> list[str]:
+    return [line for line in head if line.strip()][:SAMPLE]
+
+
+def _json_lines(path: str | Path, sample: Sequence[str]) -> str | None:
+    """The user message about a file of a JSON record a line; None if it is not one."""
     if not sample or sample[0].lstrip()[0] not in "{[":
         return None
     records = [_loaded(line) for line in sample[:5]]
-    if all(isinstance(record, dict | list) for record in records):
-        name = next((key for key, value in _items(records[0]) if isinstance(value, str) and " " in value), "text")
-        code = f"import json; [print(*json.loads(line)[{name!r}].split()) for line in open({str(path)!r})]"
-        return f'JSON, a record a line: take the text out, as by python -c "{code}" > text.txt'
-    if isinstance(_loaded("\n".join(lines)), dict | list):
-        return "JSON: take the texts out with Python's json.load, and write one document a line"
-    return None
+    if not all(isinstance(record, dict | list) for record in records):
+        return None
+    name = next((key for key, value in _items(records[0]) if isinstance(value, str) and " " in value), "text")
+    code = f"import json; [print(*json.loads(line)[{name!r}].split()) for line in open({str(path)!r})]"
+    return f'JSON, a record a line: take the text out, as by python -c "{code}" > text.txt'
 
 
 def _loaded(text: str) -> object:

@@ -1,127 +1,54 @@
-"""Text files of one sentence or document a line, plain or gzipped, with or without labels."""
+"""Rows of text in blocks, with a label for each or for none: what a corpus is prepared from."""
 
-import gzip
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from hashlib import sha256
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Protocol
 
-import torch
-from pytorch_lightning.utilities import rank_zero_info
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from datamodules.formats import check_is_prose, check_is_text, check_labels, encoding_of
-from datamodules.randomness import Stream, permutation
+from datamodules.formats import SAMPLE, LabelCheck, check_is_no_document, check_is_prose
+from datamodules.text_stream import SENTENCES, read_text, text_blocks
+
+ROWS = 20_000
+"""Rows of a block of texts that are in memory anyway."""
 
 
-class Lines(NamedTuple):
-    """Sentences or documents, and a label for each, or for none.
+class Block(NamedTuple):
+    """Consecutive sentences or documents of a source.
 
     Attributes:
-        texts: The N sentences or documents.
+        texts: The sentences or documents, none of them empty.
         labels: The label of each, or None.
-        line_numbers: The line of each in its file, int64 (N,), counted from 0; None if all lines are there.
+        line_numbers: The line of each in its file, int64 (n,), counted from 0.
+        num_lines: Number of lines of the file that were read for them, empty ones included.
     """
 
     texts: list[str]
-    labels: list[str] | None = None
-    line_numbers: Tensor | None = None
-
-    def take(self, rows: Tensor) -> Self:
-        """The lines at these indices, int64 (n,)."""
-        chosen = rows.tolist()
-        labels = None if self.labels is None else [self.labels[row] for row in chosen]
-        line_numbers = rows if self.line_numbers is None else self.line_numbers[rows]
-        return type(self)([self.texts[row] for row in chosen], labels, line_numbers)
-
-    def split(self, *sizes: int | float, seed: int = 0) -> list[Self]:
-        """Random parts of these sizes, counts or fractions, and at last the rest; a function of the seed alone.
-
-        Raises:
-            ValueError: If a part would be empty.
-        """
-        total = len(self.texts)
-        counts = [round(size * total) if isinstance(size, float) else size for size in sizes]
-        counts.append(total - sum(counts))
-        if min(counts) < 1:
-            wanted = ", ".join(map(str, sizes))
-            raise ValueError(f"{total} sentences are too few to be split by sizes {wanted}: a part would be empty")
-        rows = permutation(total, Stream.SPLIT, seed)
-        return [self.take(part) for part in torch.split(rows, counts)]
+    labels: list[str] | None
+    line_numbers: NDArray[np.int64]
+    num_lines: int
 
 
-SENTENCES = "give a file of one sentence or document a line"
-"""The advice about a file that is no such text."""
+class TextSource(Protocol):
+    """Rows of text that can be read again and again."""
+
+    @property
+    def name(self) -> str:
+        """The name for messages."""
+
+    def key(self) -> Any:
+        """Plain values that change whenever the rows do; found without reading them."""
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows in order; a ValueError, at the latest at their end, if they cannot be used."""
 
 
-def read_bytes(path: Path, advice: str = SENTENCES) -> bytes:
-    """The content of a file, unpacked if it is gzipped.
-
-    Text is compressed to about a tenth; one that unpacks to over a hundred times its size is made to fill the memory.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is a damaged gzip file, or one that unpacks to far more than text does.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: {advice}")
-    try:
-        with path.open("rb") as file:
-            packed = path.suffix == ".gz" or file.read(2) == b"\x1f\x8b"
-        if not packed:
-            return path.read_bytes()
-        limit = 1_000_000 + 100 * path.stat().st_size
-        with gzip.open(path) as file:
-            content = file.read(limit + 1)
-        if len(content) > limit:
-            raise ValueError(f"{path} unpacks to over a hundred times its size, which no text does: unpack it yourself")
-        return content
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is no gzip file, or damaged ({error}): replace it by an intact copy") from error
-
-
-def read_text(path: str | Path, advice: str = SENTENCES, of_another_kind: str | None = None) -> str:
-    """The text of a UTF-8 file, plain or gzipped, with LF as the end of each line.
-
-    Args:
-        path: The file.
-        advice: What to give instead, where it is absent or empty.
-        of_another_kind: What to do where it is no text; by default how to make sentences of it.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is empty, damaged, no text, or not UTF-8; names the line and the byte.
-    """
-    content = read_bytes(Path(path), advice)
-    if not content.strip():
-        raise ValueError(f"{path} is empty: {advice}")
-    check_is_text(path, content, of_another_kind)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = error.start - content.rfind(b"\n", 0, error.start)
-        raise ValueError(
-            f"{path}, line {line}, byte {byte}: 0x{content[error.start]:02x} is not UTF-8; "
-            f"convert the file, as by iconv -f {encoding_of(content)} -t utf-8"
-        ) from error
-    # not splitlines(), which also splits at characters that may occur within a line
-    text = text.replace("\r\n", "\n")
-    if "\n" not in text:
-        text = text.replace("\r", "\n")  # of an old Mac
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{path}, line {line} holds a NUL byte: the file is damaged; replace it by an intact copy")
-    return text
-
-
-def read_lines(path: str | Path) -> list[str]:
-    """The lines of a UTF-8 file; see `read_text` for what is refused."""
-    return read_text(path).removesuffix("\n").split("\n")
-
-
-def read_corpus(path: str | Path, label_file: str | Path | None = None, labelled: bool = False) -> Lines:
-    """The sentences of a file with their labels; empty lines are left out, counted and reported.
+class TextFile:
+    """A text file of one sentence or document a line; empty lines are left out.
 
     Args:
         path: The text file.
@@ -132,34 +59,123 @@ def read_corpus(path: str | Path, label_file: str | Path | None = None, labelled
         FileNotFoundError: If there is no such file.
         ValueError: If a file is empty, no text of one document a line or not UTF-8, or labels and lines do not match.
     """
-    texts, labels = read_lines(path), None
-    check_is_prose(path, texts, labelled)
-    if labelled:
-        texts, labels = _separate(path, texts)
-    elif label_file is not None:
-        labels = [label.strip() for label in read_lines(label_file)]
-        if len(labels) != len(texts):
-            raise ValueError(f"{label_file} has {len(labels)} labels, but {path} has {len(texts)} lines: give one each")
-    for number, (label, text) in enumerate(zip(labels or (), texts, strict=bool(labels)), 1):
-        if text.strip() and not label:
-            raise ValueError(f"{label_file or path}, line {number} has an empty label: give it one, or drop the line")
-    full = torch.tensor([bool(text.strip()) for text in texts])
-    if not full.all():
-        rank_zero_info(f"{path}: {int((~full).sum())} of {len(texts)} lines are empty and left out")
-        if not full.any():
-            raise ValueError(f"{path} has labels, but no text: give a file of one sentence or document a line")
-    lines = Lines(texts, labels).take(full.nonzero().squeeze(1))
-    if labelled and lines.labels is not None:
-        check_labels(path, lines.labels, lines.texts)
-    return lines
+
+    def __init__(self, path: str | Path, label_file: str | Path | None = None, labelled: bool = False) -> None:
+        self.path, self.label_file, self.labelled = Path(path), label_file, labelled
+        self.name = str(path)
+
+    def key(self) -> Any:
+        return [file_key(self.path), self.label_file and file_key(Path(self.label_file)), self.labelled]
+
+    def blocks(self) -> Iterator[Block]:
+        labels_of_file = None if self.label_file is None else lines_of(self.label_file)
+        check = LabelCheck(self.path)
+        head: list[str] = []
+        last, start, num_rows = "", 0, 0
+        for lines, is_last in _marked(text_blocks(self.path)):
+            if not head:
+                head = lines[: 2 * SAMPLE]
+                check_is_prose(self.path, head, self.labelled)
+            last = next((line for line in reversed(lines) if line.strip()), last)
+            if is_last:
+                check_is_no_document(self.path, head, last, partial(read_text, self.path))
+            labels = None
+            if self.labelled:
+                lines, labels = self._separate(lines, start)
+            elif labels_of_file is not None:
+                labels = [label.strip() for label in islice(labels_of_file, len(lines))]
+                if len(labels) != len(lines) or (is_last and next(labels_of_file, None) is not None):
+                    raise self._mismatch()
+            block = self._full(lines, labels, start)
+            if labels is not None and self.labelled:
+                check.add(block.labels or (), block.texts)
+            yield block
+            start, num_rows = start + len(lines), num_rows + len(block.texts)
+        if not num_rows:
+            raise ValueError(f"{self.path} has {'labels, but ' if self.labelled else ''}no text: {SENTENCES}")
+        check.finish()
+
+    def _separate(self, lines: Sequence[str], start: int) -> tuple[list[str], list[str]]:
+        texts, labels = [], []
+        for number, line in enumerate(lines, start + 1):
+            label, tab, text = line.partition("\t")
+            if not tab and line.strip():
+                raise ValueError(
+                    f"{self.path}, line {number} has no label: write label<TAB>text, or set labelled to false"
+                )
+            texts.append(text)
+            labels.append(label.strip())
+        return texts, labels
+
+    def _mismatch(self) -> ValueError:
+        num_labels, num_lines = (sum(1 for _ in lines_of(path)) for path in (self.label_file or "", self.path))
+        return ValueError(
+            f"{self.label_file} has {num_labels} labels, but {self.path} has {num_lines} lines: give one each"
+        )
+
+    def _full(self, texts: list[str], labels: list[str] | None, start: int) -> Block:
+        """The block of the lines that hold text; start is the number of lines before them."""
+        num_lines = len(texts)
+        full = np.fromiter(map(bool, map(str.strip, texts)), bool, num_lines)
+        rows = full.nonzero()[0]
+        if len(rows) < num_lines:
+            texts = [texts[row] for row in rows]
+            labels = labels and [labels[row] for row in rows]
+        if labels is not None and not all(labels):
+            line = start + int(rows[labels.index("")]) + 1
+            raise ValueError(
+                f"{self.label_file or self.path}, line {line} has an empty label: give it one, or drop the line"
+            )
+        return Block(texts, labels, rows + start, num_lines)
 
 
-def _separate(path: str | Path, lines: Sequence[str]) -> tuple[list[str], list[str]]:
-    texts, labels = [], []
-    for number, line in enumerate(lines, 1):
-        label, tab, text = line.partition("\t")
-        if not tab and line.strip():
-            raise ValueError(f"{path}, line {number} has no label: write label<TAB>text, or set labelled to false")
-        texts.append(text)
-        labels.append(label.strip())
-    return texts, labels
+class TextInMemory:
+    """Texts that are in memory, or made there.
+
+    Args:
+        name: Of the corpus, for messages.
+        key: Plain values that say what the texts are.
+        load: Makes the N texts and the label of each.
+    """
+
+    def __init__(self, name: str, key: Any, load: Callable[[], tuple[list[str], list[str]]]) -> None:
+        self.name, self._key, self._load = name, key, cache(load)
+
+    def key(self) -> Any:
+        return [self.name, self._key]
+
+    def blocks(self) -> Iterator[Block]:
+        texts, labels = self._load()
+        for start in range(0, len(texts), ROWS):
+            part = slice(start, start + ROWS)
+            numbers = np.arange(len(texts))[part]
+            yield Block(texts[part], labels[part], numbers, len(numbers))
+
+
+def lines_of(path: str | Path) -> Iterator[str]:
+    """The lines of a UTF-8 file; see `text_blocks` for what is refused."""
+    return (line for text in text_blocks(path) for line in text.removesuffix("\n").split("\n"))
+
+
+def file_key(path: Path) -> Any:
+    """Plain values that change when a file does: its name, size, time, and the beginning and end of its content.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: {SENTENCES}")
+    status = path.stat()
+    with path.open("rb") as file:
+        digest = sha256(file.read(1 << 16))
+        file.seek(max(0, status.st_size - (1 << 16)))
+        digest.update(file.read(1 << 16))
+    return [path.name, status.st_size, status.st_mtime_ns, digest.hexdigest()]
+
+
+def _marked(texts: Iterator[str]) -> Iterator[tuple[list[str], bool]]:
+    """The lines of each block of text, and whether it is the last."""
+    following = next(texts, None)
+    while following is not None:
+        text, following = following, next(texts, None)
+        yield text.removesuffix("\n").split("\n"), following is None

@@ -1,31 +1,38 @@
 """The base of all data modules of sentences."""
 
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Literal
 
-import torch
+import tokenizers
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from datamodules.buckets import LengthBuckets
-from datamodules.duplicates import duplicate_fractions
-from datamodules.in_memory import InMemoryDataModule, check_sizes, check_train_size
-from datamodules.lines import Lines
+from datamodules.corpus_rows import Part
+from datamodules.corpus_writer import CorpusOptions, write_corpus
+from datamodules.duplicates import report_duplicates
+from datamodules.encoded_lines import TooLong
+from datamodules.in_memory import InMemoryDataModule, check_sizes
 from datamodules.loaders import InMemoryLoader, TrainingLoader
-from datamodules.text_facts import text_facts, warn_of_unknown_words
-from datamodules.tokenized_split import TokenizedSplit, TooLong, tokenize
+from datamodules.prepared import cache_folders, key_of, prepare
+from datamodules.prepared_corpus import VERSION, PreparedCorpus, TokenizedSplit
+from datamodules.text_facts import report_empty_lines, report_long_lines, warn_of_unknown_words
 from datamodules.vocabulary import Vocabulary
 
 
 class SentenceDataModule(InMemoryDataModule):
-    """Sentences or documents in memory, batched by length.
+    """Sentences or documents, batched by length.
 
     Batches are `(tokens, label)`: token ids, int64 (B, T), each row `bos w_1 ... w_n eos pad ... pad` with pad 0,
     unknown 1, bos 2 and eos 3, and labels, int64 (B,). Batches to predict from are `(tokens, label, id)` over the test
     split, with id int64 (B,) the line of the file that the split was read or drawn from, counted from 0. The vocabulary
     is built from the training split, or read from a file.
 
-    A subclass writes `read`.
+    The text is read and encoded once, in memory that does not grow with it, into memory-mapped files beside the data or
+    in a cache folder; from then on a start reads no text, and training no more of the files than its batches.
+
+    A subclass writes `parts`.
 
     Args:
         vocab_size: Maximum size of the vocabulary, the four special tokens included.
@@ -45,6 +52,8 @@ class SentenceDataModule(InMemoryDataModule):
         eval_batch_size: Maximum number of sentences in a batch of validation, test and prediction.
         train_size: Train on the first train_size sentences only (all by default).
         seed: Seed of the training order.
+        cache_dir: Folder for the prepared corpus; by default beside the data if that can be written, else in the user's
+            cache.
 
     Attributes:
         label_names: The name of each label.
@@ -57,6 +66,8 @@ class SentenceDataModule(InMemoryDataModule):
 
     unknown = "<unk>"
     """The symbol by which the corpus itself replaces an unknown word."""
+    data_folder: Path | None = None
+    """The folder of the files that are read; None if there are none."""
     has_text = True
     """Whether the words and characters are those of a language, and worth counting."""
 
@@ -76,6 +87,7 @@ class SentenceDataModule(InMemoryDataModule):
         eval_batch_size: int = 32,
         train_size: int | None = None,
         seed: int = 0,
+        cache_dir: str | None = None,
     ) -> None:
         super().__init__()
         check_sizes(max_length=max_length, batch_size=batch_size, max_tokens=max_tokens)
@@ -91,69 +103,71 @@ class SentenceDataModule(InMemoryDataModule):
         self.exact_length, self.eval_batch_size = exact_length, eval_batch_size
         self.fixed_batches = fixed_batches
         self.train_size, self.seed = train_size, seed
+        self.cache_dir = cache_dir
         self.label_names: list[str] = []
 
-    def read(self) -> tuple[Lines, Lines, Lines]:
-        """Read the texts for training, validation and test, from files that exist by now. Runs on every process."""
+    def parts(self) -> list[Part]:
+        """The sources of text, which exist by now, and the splits that they become. Runs on every process."""
         raise NotImplementedError
+
+    def given_vocabulary(self) -> Vocabulary | None:
+        """The vocabulary, if it is not that of the training split."""
+        return None if self.vocab_file is None else Vocabulary.load(self.vocab_file)
 
     # -- vocabulary and splits --------------------------------------------------------------------------------------
 
     @property
     def vocab_size(self) -> int:
-        """Size of the vocabulary, special tokens included; reads the corpus, with no trainer needed."""
+        """Size of the vocabulary, special tokens included; prepares the corpus, with no trainer needed."""
         return len(self.vocabulary)
 
-    @cached_property
+    @property
     def vocabulary(self) -> Vocabulary:
         """The vocabulary of the training split, or that of `vocab_file`."""
-        if self.vocab_file is not None:
-            vocabulary = Vocabulary.load(self.vocab_file)
-            rank_zero_info(
-                f"the vocabulary is that of {self.vocab_file}, {len(vocabulary):,} words, split as its run did: "
-                "vocab_size, tokenization, lowercase and split_punctuation are not used"
-            )
-            return vocabulary
-        return Vocabulary.build(
-            self._lines[0].texts,
-            self.max_vocab_size,
-            self.tokenization,
-            lowercase=self.lowercase,
-            split_punctuation=self.split_punctuation,
-            unknown=self.unknown,
-        )
+        return self._corpus.vocabulary
 
     @cached_property
     def splits(self) -> dict[str, TokenizedSplit]:
         """The splits train, val and test as token ids."""
-        names = {label for lines in self._lines for label in lines.labels or ()}
-        integers = all(map(str.isdecimal, names))
-        self.label_names = sorted(names, key=lambda name: (int(name), name) if integers else name)
-        label_ids = {label: i for i, label in enumerate(self.label_names)}
-        splits, texts = {}, []
-        for name, lines in zip(("train", "val", "test"), self._lines, strict=True):
-            split, used, num_long = tokenize(name, lines, self.vocabulary, label_ids, self.max_length, self.too_long)
-            key = "truncated_fraction" if self.too_long == "truncate" else "dropped_fraction"
-            self.split_facts[name] = {"num_examples": len(split.lengths), key: num_long / len(lines.texts)}
-            if self.has_text:
-                self.split_facts[name] |= text_facts(used.texts, split.tokens)
-            splits[name] = split
-            texts.append(used.texts)
-        for name, fraction in duplicate_fractions(*texts).items():
-            self.split_facts[name]["duplicate_fraction"] = fraction
-        del self._lines
+        corpus = self._corpus
+        self.label_names = corpus.label_names
+        self.split_facts |= {split: dict(known["facts"]) for split, known in corpus.facts.items()}
+        for source in corpus.sources:
+            report_empty_lines(*source)
+        for split, known in corpus.facts.items():
+            truncated = self.too_long == "truncate"
+            report_long_lines(split, known["num_lines"], known["num_long"], self.max_length, truncated)
+        report_duplicates(self.split_facts)
         full = self.vocab_file is None and self.vocab_size == self.max_vocab_size
         warn_of_unknown_words(self.split_facts, self.vocabulary, full)
-        return splits
+        return {split: corpus.split(split) for split in corpus.facts}
 
     @cached_property
-    def _lines(self) -> tuple[Lines, Lines, Lines]:
+    def _corpus(self) -> PreparedCorpus:
         self.prepare_data()
-        train, val, test = self.read()
-        if self.train_size is not None:
-            check_train_size(self.train_size, len(train.texts))
-            train = train.take(torch.arange(self.train_size))
-        return train, val, test
+        parts, given = self.parts(), self.given_vocabulary()
+        if self.vocab_file is not None:
+            rank_zero_info(
+                f"the vocabulary is that of {self.vocab_file}, {len(given or ()):,} words, split as its run did: "
+                "vocab_size, tokenization, lowercase and split_punctuation are not used"
+            )
+        options = CorpusOptions(
+            self.max_vocab_size,
+            self.tokenization,
+            self.lowercase,
+            self.split_punctuation,
+            self.unknown,
+            self.max_length,
+            self.too_long,
+            self.train_size,
+            self.has_text,
+        )
+        plans = [[part.source.key(), part.split, list(part.drawn.items()), part.seed] for part in parts]
+        key = key_of([VERSION, tokenizers.__version__, plans, options, given and given.to_json()])
+        folders = cache_folders(self.data_folder and self.data_folder / ".skipvae", self.cache_dir)
+        return PreparedCorpus(
+            prepare(folders, f"text-{key}", partial(write_corpus, parts=parts, options=options, vocabulary=given))
+        )
 
     # -- batches ----------------------------------------------------------------------------------------------------
 

@@ -5,15 +5,16 @@ the results to compare them with.
 """
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache, partial
 from math import log, pi, prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from datamodules.corpus_rows import SPLITS, Part
 from datamodules.images import Examples, ImageDataModule, Splits
-from datamodules.lines import Lines
+from datamodules.lines import TextInMemory
 from datamodules.lstm_generator import LSTMGenerator
 from datamodules.lstm_generator import Truth as LSTMTruth
 from datamodules.randomness import Stream, normal
@@ -171,25 +172,25 @@ class LSTMCorpusDataModule(SentenceDataModule):
         for name, size in {"vocab_size - 4": vocab_size - 4, "length": length, "hidden_dim": hidden_dim}.items():
             if size < 1:
                 raise ValueError(f"{name} is {size}: it must be at least 1")
-        self.generator = LSTMGenerator(vocab_size - 4, length, embedding_dim, hidden_dim, output_range, data_seed)
+        self.generated = (vocab_size - 4, length, embedding_dim, hidden_dim, output_range, data_seed)
+        self.generator = LSTMGenerator(*self.generated)
         self.sizes = sizes
         self.names = [f"w{number:04d}" for number in range(vocab_size - 4)]
 
-    @cached_property
-    def vocabulary(self) -> Vocabulary:
+    def given_vocabulary(self) -> Vocabulary:
         """All words that can occur, so that none is ever unknown; or those of `vocab_file`."""
-        if self.vocab_file is not None:
-            return super().vocabulary
-        return Vocabulary.build([" ".join(self.names)], len(self.names) + 4)
+        return super().given_vocabulary() or Vocabulary.build([" ".join(self.names)], len(self.names) + 4)
 
-    def read(self) -> tuple[Lines, Lines, Lines]:
-        train, val, test = (self._lines_of(split, size) for split, size in enumerate(self.sizes))
-        return train, val, test
+    def parts(self) -> list[Part]:
+        return [
+            Part(TextInMemory(split, [*self.generated, size], partial(self._texts, number, size)), split)
+            for number, (split, size) in enumerate(zip(SPLITS, self.sizes, strict=True))
+        ]
 
-    def _lines_of(self, split: int, size: int) -> Lines:
+    def _texts(self, split: int, size: int) -> tuple[list[str], list[str]]:
         drawn = self.generator.draw(size, split)
         texts = [" ".join(self.names[word] for word in sentence) for sentence in drawn.words.tolist()]
-        return Lines(texts, [str(component) for component in drawn.component.tolist()])
+        return texts, [str(component) for component in drawn.component.tolist()]
 
     @property
     def truth(self) -> dict[str, float]:

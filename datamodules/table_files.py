@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning.utilities import rank_zero_warn
 
-from datamodules.lines import read_text
+from datamodules.text_stream import read_text
 
 DELIMITERS = ("\t", ";", "|", ",")
 """In the order in which they are tried: a comma may stand in numbers, too."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from datamodules.duplicates import duplicate_fractions
+from datamodules.duplicates import duplicate_fractions, hashes_of, report_duplicates
 from datamodules.in_memory import InMemoryDataModule, check_sizes, check_train_size
 from datamodules.index_batches import SequentialBatches, ShuffledBatches
 from datamodules.loaders import InMemoryLoader, TrainingLoader
@@ -101,10 +101,11 @@ class TensorDataModule(InMemoryDataModule):
         if self.train_size is not None:
             check_train_size(self.train_size, len(loaded.train[1]))
             splits = loaded._replace(train=type(loaded.train)(*(part[: self.train_size] for part in loaded.train)))
-        contents = map(self.contents, Splits._fields, splits)
-        for name, fraction in duplicate_fractions(*contents).items():
+        hashes = map(hashes_of, map(self.contents, Splits._fields, splits))
+        for name, fraction in duplicate_fractions(*hashes).items():
             num_examples = len(getattr(loaded, name)[1])
             self.split_facts[name] = {"num_examples": num_examples, "duplicate_fraction": fraction}
+        report_duplicates(self.split_facts)
         self.splits = self.prepared(splits)
 
     def _loader(self, split: str, shuffled: bool = False, with_ids: bool = False) -> InMemoryLoader[tuple[Tensor, ...]]:

@@ -1,8 +1,10 @@
 """Text files of the user: one sentence or document a line."""
 
+from pathlib import Path
 from typing import Any
 
-from datamodules.lines import Lines, read_corpus
+from datamodules.corpus_rows import Part
+from datamodules.lines import TextFile
 from datamodules.sentences import SentenceDataModule
 
 
@@ -69,19 +71,16 @@ class TextDataModule(SentenceDataModule):
         self.files, self.labelled = files, labelled
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
 
-    def read(self) -> tuple[Lines, Lines, Lines]:
+        self.data_folder = Path(train).parent
+
+    def parts(self) -> list[Part]:
         train, val, test = (
-            None if file is None else read_corpus(file, labels, self.labelled) for file, labels in self.files
+            None if file is None else TextFile(file, labels, self.labelled) for file, labels in self.files
         )
         assert train is not None
-        sizes = [size for size, part in ((self.val_size, val), (self.test_size, test)) if part is None]
-        if sizes:
-            try:
-                *parts, train = train.split(*sizes, seed=self.split_seed)
-            except ValueError as error:
-                raise ValueError(f"{self.files[0][0]}: {error}; set val_size and test_size, or give files") from error
-            val = val if val is not None else parts.pop(0)
-            test = test if test is not None else parts.pop(0)
-        assert val is not None
-        assert test is not None
-        return train, val, test
+        sizes = {"val": (self.val_size, val), "test": (self.test_size, test)}
+        drawn = {split: size for split, (size, file) in sizes.items() if file is None}
+        return [
+            Part(train, "train", drawn, self.split_seed),
+            *(Part(file, split) for split, (_, file) in sizes.items() if file is not None),
+        ]

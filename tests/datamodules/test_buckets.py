@@ -49,6 +49,19 @@ def test_batches_keep_their_limits_and_no_sentence_comes_twice(
         assert len(batches) == len(part)
 
 
+@given(lengths=lengths_, limit=limits, exact=st.booleans())
+def test_batches_are_cut_as_one_by_one(lengths: Any, limit: Any, exact: bool) -> None:
+    batch_size, max_tokens = limit
+    ends, start, ordered = [], 0, sorted(lengths.tolist())
+    for end, length in enumerate(ordered):
+        size = end - start
+        too_many = size == batch_size or (max_tokens is not None and (size + 1) * length > max_tokens)
+        if size and (too_many or (exact and length != ordered[start])):
+            ends.append(end)
+            start = end
+    assert LengthBuckets(lengths, batch_size, max_tokens, exact).ends.tolist() == [*ends, len(ordered)]
+
+
 def test_every_epoch_has_its_own_order_and_members() -> None:
     batches = LengthBuckets(torch.arange(200) % 5 + 2, batch_size=8, seed=0)
     epochs = []

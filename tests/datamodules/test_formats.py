@@ -15,9 +15,14 @@ from typing import Any
 
 import pytest
 
-from datamodules.lines import read_corpus
+from datamodules.lines import TextFile
 
 SENTENCES = [f'the cat, number {n}, said "no" to {n % 7} dogs' for n in range(40)]
+
+
+def read_corpus(path: Path, labelled: bool = False) -> list[str]:
+    """The texts of a file."""
+    return [text for block in TextFile(path, labelled=labelled).blocks() for text in block.texts]
 
 
 def table(delimiter: str = ",", header: Any = ("id", "text", "stars"), **options: Any) -> bytes:
@@ -124,7 +129,7 @@ def test_labels_that_are_none_are_named(tmp_path: Path, lines: Any, message: str
 )
 def test_prose_is_read_as_it_is(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.txt").write_text(content)
-    assert read_corpus(tmp_path / "a.txt").texts == content.removesuffix("\n").split("\n")
+    assert read_corpus(tmp_path / "a.txt") == content.removesuffix("\n").split("\n")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -132,4 +137,4 @@ def test_line_ends_of_any_system_and_a_byte_order_mark_are_no_text(tmp_path: Pat
     (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + (end.join(["good day", "good night"]) + end).encode())
     (tmp_path / "b").write_bytes(gzip.compress((tmp_path / "a.txt").read_bytes()))  # whatever its name
     for name in ("a.txt", "b"):
-        assert read_corpus(tmp_path / name).texts == ["good day", "good night"]
+        assert read_corpus(tmp_path / name) == ["good day", "good night"]

@@ -1,8 +1,6 @@
 """A folder of pictures becomes splits, once, whole or not at all."""
 
-import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import torch
 from PIL import Image
 
 from datamodules.image_folder import ImageFolderDataModule
-from datamodules.prepared import prepare
 
 Make = Callable[..., Path]
 
@@ -122,32 +119,6 @@ def test_a_folder_that_cannot_be_written_uses_the_cache(
     assert list(asked.glob("images-*"))
     with pytest.raises(OSError, match="set cache_dir to one"):
         loaded(root, cache_dir=str(root / "a" / "0.png"))
-
-
-def test_what_is_interrupted_leaves_nothing_under_the_name(tmp_path: Path) -> None:
-    def interrupted(folder: Path) -> None:
-        (folder / "half").touch()
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare([tmp_path / "cache"], "name", interrupted)
-    assert list((tmp_path / "cache").iterdir()) == []
-
-    def slow(folder: Path) -> None:  # another process is done first
-        prepare([tmp_path / "cache"], "name", lambda other: (other / "first").touch())
-        (folder / "second").touch()
-
-    found = prepare([tmp_path / "cache"], "name", slow)
-    assert [path.name for path in found.iterdir()] == ["first"]
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["name"]
-    for name, age in ((".preparing-killed", 2 * 86400), (".preparing-by-another", 60)):
-        left = tmp_path / "cache" / name
-        left.mkdir()
-        (left / "half").touch()
-        for path in (left / "half", left):
-            os.utime(path, (time.time() - age,) * 2)
-    prepare([tmp_path / "cache"], "other", lambda folder: None)
-    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [".preparing-by-another", "name", "other"]
 
 
 def test_unreadable_pictures_are_counted_and_named(pictures: Make) -> None:

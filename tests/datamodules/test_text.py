@@ -176,7 +176,8 @@ def test_two_processes_share_every_split(corpus: Callable[..., str]) -> None:
 def test_the_verses_are_all_there() -> None:
     data = VersesDataModule(vocab_size=3000)
     data.setup()
-    assert sum(len(lines.texts) for lines in data.read()) == 31_086
+    (verses,) = data.parts()
+    assert sum(len(block.texts) for block in verses.source.blocks()) == 31_086
     assert [len(split.lengths) for split in data.splits.values()] == [24_866, 3_109, 3_109]
     assert data.vocab_size == 3000
     assert len(data.label_names) == 66

@@ -116,7 +116,7 @@ def fetch_yahoo(address: str, start: float) -> None:
     time.sleep(max(0.0, start - time.time()))
     data = YahooDataModule("cache")
     data.prepare_data()
-    assert [len(lines.texts) for lines in data.read()] == [20, 20, 20]
+    assert [sum(len(block.texts) for block in part.source.blocks()) for part in data.parts()] == [20, 20, 20]
 
 
 def pretend(address: str, content: bytes = YAHOO) -> None:
