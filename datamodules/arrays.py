@@ -19,6 +19,8 @@ from datamodules.tensors import check_fractions, draw_splits
 IMAGE_KEYS = ("images", "image", "x", "data", "arr_0")
 LABEL_KEYS = ("labels", "label", "y", "targets", "arr_1")
 """Names of the arrays in a file, the first one that is there."""
+MAX_CHANNELS = 4
+"""An axis this short holds the channels of an image: grey or colour, with or without alpha."""
 
 
 class ArrayDataModule(ImageDataModule):
@@ -117,7 +119,7 @@ def _examples(split: str, source: Any) -> Examples:
         )
     if not len(images):
         raise ValueError(f"{name}: an array of shape {tuple(images.shape)} holds no images: give at least three")
-    if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+    if images.shape[1] > MAX_CHANNELS >= images.shape[3]:
         images = images.permute(0, 3, 1, 2)
     if images.is_floating_point() and float(images.max()) > 1 and float(images.min()) >= 0:
         raise ValueError(

@@ -170,11 +170,16 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
         self.evaluation.reset()
 
     def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Seeds the noise of a batch and checks the first one, as in training."""
+        """Seeds the noise of a batch and checks it: a result is about every example.
+
+        Raises:
+            ValueError: if the model cannot be of such a batch.
+        """
         super().on_validation_batch_start(batch, batch_idx, dataloader_idx)
-        if batch_idx == 0:
-            x = examples_of(batch)
-            self._likelihood_measure, self._num_dimensions = self.decoder.check(x), x.shape[1:].numel()
+        x = examples_of(batch)
+        measure = self.decoder.check(x)
+        if batch_idx == 0 or measure is Measure.NEITHER:
+            self._likelihood_measure, self._num_dimensions = measure, x.shape[1:].numel()
 
     def on_validation_epoch_end(self) -> None:
         """Computes the results over the whole split and logs them."""

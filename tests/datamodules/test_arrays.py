@@ -28,6 +28,14 @@ def assert_all_there(data: ArrayDataModule, images: np.ndarray = IMAGES) -> None
     assert labels.sort().values.tolist() == LABELS.tolist()
 
 
+def test_channels_last_with_alpha_are_recognised() -> None:
+    for channels in (2, 4):
+        images = np.random.default_rng(0).integers(0, 256, (50, 6, 5, channels), dtype=np.uint8)
+        data = loaded((images, LABELS))
+        assert data.image_shape == (channels, 6, 5)
+        assert_all_there(data, images.transpose(0, 3, 1, 2))
+
+
 @pytest.mark.parametrize(
     "images",
     [IMAGES, IMAGES.transpose(0, 2, 3, 1), torch.from_numpy(IMAGES)],

@@ -70,6 +70,14 @@ def test_bits_are_those_of_the_closed_form(
     assert [name in shown for name in sorted(found)] == [measure != Measure.BINARY] * len(found)  # as in older tables
 
 
+def test_every_batch_of_an_evaluation_counts(tmp_path: Path) -> None:
+    later_ones_differ = torch.cat([BINARY[:256], BYTES[:256]])
+    model = VAE(MLPEncoder(2, SHAPE, hidden_dim=2), MLPDecoder(2, SHAPE, hidden_dim=2), num_importance_samples=0)
+    assert record_of(model, later_ones_differ, tmp_path)["measure"] == Measure.NEITHER
+    with pytest.raises(ValueError, match="values must be floats from 0 to 1"):
+        record_of(model, torch.cat([BINARY[:256], 2 * BINARY[:256]]), tmp_path)
+
+
 def test_a_model_without_z_has_them_too(tmp_path: Path) -> None:
     decoder = GatedPixelCNNDecoder(0, SHAPE, channels=3, num_layers=1)
     record = record_of(with_zero_weights(Autoregressive(decoder)), BINARY, tmp_path)
