@@ -102,7 +102,7 @@ def _examples(split: str, source: Any) -> Examples:
     """Images (N, C, H, W) and labels (N,), as tensors."""
     name = _named(split, source)
     if isinstance(source, (str, Path)):
-        source = _read(Path(source).expanduser())
+        source = read_arrays(Path(source).expanduser())
     pair = isinstance(source, (tuple, list)) and len(source) == 2 and not isinstance(source[0], (int, float))
     images, labels = source if pair else (source, None)
     if not isinstance(images, Tensor):
@@ -144,13 +144,18 @@ def _named(split: str, source: Any) -> str:
     return str(source) if isinstance(source, (str, Path)) else f"the {split} images"
 
 
-def _read(path: Path) -> Any:
-    """The content of a file: an array, or images and labels."""
+def read_arrays(path: Path, mapped: bool = False) -> Any:
+    """The content of a file: an array, or images and labels.
+
+    Args:
+        path: The file, .npy, .npz or .pt.
+        mapped: Whether an .npy file is not read as a whole, but where it is looked at.
+    """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: give data.train the arrays of your images")
+        raise FileNotFoundError(f"there is no file {path}: give a file of arrays")
     try:
         if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
+            return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return _pair({name: arrays[name] for name in arrays.files if name in IMAGE_KEYS + LABEL_KEYS}, path)

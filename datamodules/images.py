@@ -6,6 +6,7 @@ from torch import Tensor
 
 from datamodules.binarization import draw_binary
 from datamodules.image_checks import checked_images, checked_labels
+from datamodules.pictures import Format, Pictures
 from datamodules.randomness import Stream
 from datamodules.tensors import Splits, TensorDataModule
 
@@ -63,6 +64,13 @@ class ImageDataModule(TensorDataModule):
         if binarize not in ("none", "static", "dynamic"):
             raise ValueError(f"binarize={binarize!r} must be one of none, static, dynamic")
         self.binarize = binarize
+
+    @property
+    def pictures(self) -> Pictures | None:
+        """How a picture file becomes x; None where x has neither one channel nor three."""
+        channels, height, width = self.image_shape
+        form = getattr(self, "format", Format(height, width, channels == 3, "crop", 255))
+        return Pictures(form, self.binarize != "none") if channels in (1, 3) else None
 
     def scale(self, images: Tensor) -> Tensor:
         """Stored images (B, C, H, W) as the model sees them: bytes as fractions of 255, floats as they are."""

@@ -1,5 +1,6 @@
 """Picture files: which ones a folder holds, and one file to pixels of a given size."""
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,22 @@ class Format(NamedTuple):
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         return (3 if self.color else 1, self.height, self.width)
+
+
+class Pictures(NamedTuple):
+    """How any picture becomes x, for checkpoints: what `skipvae encode` does with pictures that no split holds.
+
+    Attributes:
+        format: The shape of x and how a picture gets it.
+        binary: Whether x is black and white; a picture of one's own is then white where it is at least half white.
+    """
+
+    format: Format
+    binary: bool = False
+
+    def to_json(self) -> str:
+        """The JSON text that checkpoints hold."""
+        return json.dumps({**self.format._asdict(), "binary": self.binary})
 
 
 def picture_files(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:

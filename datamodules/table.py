@@ -1,7 +1,6 @@
 """Tables of one's own: CSV or parquet files with numeric columns."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from math import log
 from typing import Any, Literal, NamedTuple
@@ -13,7 +12,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from datamodules.columns import Columns
-from datamodules.table_files import TableFile, read_table
+from datamodules.table_files import TableFile, check_known, read_table
 from datamodules.tensors import Splits, TensorDataModule, check_fractions, draw_splits
 
 Missing = Literal["refuse", "drop"]
@@ -195,7 +194,7 @@ class TableDataModule(TensorDataModule):
         known = list(table.cells)
         asked = self.asked or []
         for name in (*asked, *(self.exclude or ()), *([self.label] if self.label is not None else ())):
-            _check_known(table, name)
+            check_known(table.path, table.cells, name)
         if self.label is not None and self.label in asked:
             raise ValueError(f"data.columns has the label {self.label!r}: take it out, it is not modelled")
         names = [name for name in known if name in asked] if asked else known
@@ -206,7 +205,7 @@ class TableDataModule(TensorDataModule):
 
     def _read(self, table: TableFile, names: Sequence[str]) -> _Content:
         for name in (*names, *([self.label] if self.label is not None else ())):
-            _check_known(table, name)
+            check_known(table.path, table.cells, name)
         values = np.stack([table.numbers(name, self.decimal) for name in names], 1)
         labels = table.texts(self.label) if self.label is not None else [""] * len(values)
         if self.label is not None and "" in labels:
@@ -241,13 +240,6 @@ class TableDataModule(TensorDataModule):
         if left_out:
             rank_zero_warn(f"{table.path}: columns with one value in all training rows are left out: {shown}")
         return [column for column, same in enumerate(constant) if not same]
-
-
-def _check_known(table: TableFile, name: str) -> None:
-    if name not in table.cells:
-        near = get_close_matches(name, table.cells, 1)
-        meant = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(list(table.cells)[:10])}"
-        raise ValueError(f"{table.path} has no column {name!r}: {meant}")
 
 
 def _check_classes(path: Any, label: str, texts: Sequence[str]) -> None:

@@ -3,7 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -140,12 +141,12 @@ def read_table(path: str | Path, delimiter: str | None = None) -> TableFile:
 
 def _read_csv(path: Path, delimiter: str | None) -> TableFile:
     text = read_text(path, ADVICE, "save it as CSV or parquet")
-    delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter) or _delimiter_of(text)
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter) or delimiter_of(text)
     if len(delimiter) != 1:
         raise ValueError(f"data.delimiter is {delimiter!r}: give one character, or tab")
     rows, lines = _rows(path, text, delimiter)
     header, start = [name.strip() for name in rows[0]], 1
-    numbers = [name for name in header if _is_number(name)]
+    numbers = [name for name in header if is_number(name)]
     if len(numbers) == len(header):
         header, start = [f"column_{number}" for number in range(1, len(header) + 1)], 0
     elif numbers:
@@ -177,7 +178,7 @@ def _rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[
     return rows, lines
 
 
-def _delimiter_of(text: str) -> str:
+def delimiter_of(text: str) -> str:
     """The first one that cuts the first lines into equally many values, else the first in the first line."""
     lines = [line for line in text.split("\n", SAMPLE)[:SAMPLE] if line.strip()]
     for delimiter in DELIMITERS:
@@ -190,7 +191,8 @@ def _delimiter_of(text: str) -> str:
     return next((delimiter for delimiter in DELIMITERS if delimiter in lines[0]), ",")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a value is a number and not missing."""
     try:
         float(text.replace(",", "."))
     except ValueError:
@@ -214,6 +216,16 @@ def _named(path: Path, names: Sequence[str], columns: Sequence[Any]) -> dict[str
 
 
 def _read_parquet(path: Path) -> TableFile:
+    return next(parquet_tables(path, None))
+
+
+def parquet_tables(path: Path, num_rows: int | None) -> Iterator[TableFile]:
+    """The content of a parquet file as tables of num_rows rows at most, or as one.
+
+    Raises:
+        ModuleNotFoundError: If pyarrow is not installed.
+        ValueError: If the file is damaged.
+    """
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -222,13 +234,16 @@ def _read_parquet(path: Path) -> TableFile:
             f"{path} is parquet, which needs pyarrow: pip install 'skipvae[table]', or save it as CSV"
         ) from error
     try:
-        table = parquet.read_table(path)
-        # an index that pandas wrote has no name of its own
-        names = ["" if str(name).startswith("__index_level_") else str(name) for name in table.column_names]
-        columns = [_cells(pa, column) for column in table.columns]
+        with parquet.ParquetFile(path) as file:
+            batches = file.iter_batches(num_rows) if num_rows is not None else ()
+            tables = (pa.Table.from_batches([batch]) for batch in batches) if num_rows is not None else [file.read()]
+            for table in tables:
+                # an index that pandas wrote has no name of its own
+                names = ["" if str(name).startswith("__index_level_") else str(name) for name in table.column_names]
+                columns = [_cells(pa, column) for column in table.columns]
+                yield TableFile(path, _named(path, names, columns), None)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read, is it damaged? {' '.join(str(error).split())[:200]}") from error
-    return TableFile(path, _named(path, names, columns), None)
 
 
 def _cells(pa: Any, column: Any) -> Any:
@@ -240,3 +255,11 @@ def _cells(pa: Any, column: Any) -> Any:
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
         return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
     return ["" if cell is None else str(cell) for cell in column.to_pylist()]
+
+
+def check_known(path: Path, known: Collection[str], name: str) -> None:
+    """Raise a ValueError if a table has no column of that name."""
+    if name not in known:
+        near = get_close_matches(name, known, 1)
+        meant = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(list(known)[:10])}"
+        raise ValueError(f"{path} has no column {name!r}: {meant}")

@@ -8,13 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skipvae.models import VAE, Autoregressive
+    from skipvae.models import VAE, Autoregressive, load
     from skipvae.posteriors import DiagonalGaussian
 
 __version__ = "0.1.0"
-__all__ = ["VAE", "Autoregressive", "DiagonalGaussian"]
+__all__ = ["VAE", "Autoregressive", "DiagonalGaussian", "load"]
 
-_HOME = {"VAE": "models", "Autoregressive": "models", "DiagonalGaussian": "posteriors"}
+_HOME = {"VAE": "models", "Autoregressive": "models", "load": "models", "DiagonalGaussian": "posteriors"}
 _SUBPACKAGES = ("callbacks", "decoders", "encoders", "inference", "metrics", "models", "objectives", "posteriors")
 
 

@@ -23,10 +23,12 @@ train and measure, from a config file whose every value can be overridden:
   validate       measure the validation split
   predict        write the posterior of every test example to a CSV file
 
-look at a trained model:
+use a trained model:
+  encode         codes of your own sentences, pictures or tables: skipvae encode --ckpt_path best mine.txt
+  decode         sentences, pictures or rows of codes
   sample         draw from the model:      skipvae sample --ckpt_path best --output samples.png
-  reconstruct    decode the posterior means of test examples
-  interpolate    decode the line in latent space from one test example to another
+  reconstruct    decode the posterior means of your own inputs, or of test examples
+  interpolate    decode the line in latent space between two of them
 
 compare models in many runs, see configs/quickstart/images.yaml:
   study run      train and test what is not finished, then report: skipvae study run FILE --jobs 4

@@ -1,54 +1,96 @@
-"""The commands that generate from a trained model: sample, reconstruct, interpolate."""
+"""The commands that generate from a trained model: decode, sample, reconstruct, interpolate."""
 
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from jsonargparse import ArgumentParser
-from pytorch_lightning import LightningDataModule, seed_everything
+from numpy.typing import NDArray
+from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torchvision.utils import save_image
 
 from skipvae.callbacks.tiles import GREY, tiles
 from skipvae.cli import table_output, text_output
 from skipvae.cli.argv import values_of
-from skipvae.cli.generate_options import COMMANDS, Interpolate, Options, Reconstruct, Sample, add_options
+from skipvae.cli.code_files import read_codes
+from skipvae.cli.encode import encode
+from skipvae.cli.generate_options import COMMANDS, Decode, Generation, Interpolate, Reconstruct, Sample, add_options
+from skipvae.cli.trained_model import load_model, read_all
 from skipvae.models import VAE, GenerativeModel
+from skipvae.models.class_codes import class_codes
 from skipvae.models.test_split import first_test_examples
 from skipvae.persistence import saved_runs
 from skipvae.persistence.atomic import atomic_write, check_output
 from skipvae.training.codecs import check_same_codecs, codecs_of
 
 
-def sample(options: Sample) -> None:
-    """Draws from a trained model: z from the prior, then x given z."""
-    model = _load(options, GenerativeModel)
+def decode(options: Decode) -> None:
+    """Decodes latent vectors from a file."""
+    if len(options.codes) != 1:
+        raise ValueError(f"decode reads one file of codes, but {len(options.codes)} were given")
+    model: VAE = load_model(options, VAE)
+    parts = read_codes(options.codes[0], model.latent_dim)
     if model.decoder.modality == "text":
-        _refuse_for(model, options, "mean", "columns")
-        text_output.write_samples(model, options.num or 10, options, options.output)
+        _refuse_for(model, options, "columns")
+        text_output.write_decoded(_sentences_of(model, parts, options), options.output)
         return
-    output = _output_file(model, options, "samples")
+    arrays = str(options.output).lower().endswith(".npy")
+    output = str(options.output) if arrays else _output_file(model, options, "decoded")
+    decoded = (model.decode(part[np.isfinite(part).all(1)]) for part in parts)
     if model.decoder.modality == "table":
         _refuse_for(model, options, "columns")
-        table_output.write_rows(model, model.sample(options.num or 1000, options.mean), output)
+        table_output.write_decoded(model, decoded, output)
         return
-    _write_images(model.sample(options.num or 64, options.mean), output, options.columns or 8)
+    images = np.concatenate(list(decoded))
+    if not arrays:
+        _write_images(torch.from_numpy(images), output, options.columns or 8)
+        return
+    with atomic_write(output, "wb") as file:
+        np.save(file, images)
+    print(f"wrote {output}")
+
+
+def sample(options: Sample) -> None:
+    """Draws from a trained model: z from the prior, then x given z; or from the codes of a class."""
+    model = load_model(options, GenerativeModel if options.label is None else VAE)
+    kind = model.decoder.modality
+    num = options.num or {"text": 10, "table": 1000}.get(kind, 64)
+    z = None if options.label is None else class_codes(model, options.label, _data(options)).sample(num)
+    if kind == "text":
+        _refuse_for(model, options, "mean", "columns")
+        x = model.sample(num, **options.sampling) if z is None else model.decoder.sample(z, **options.sampling)
+        text_output.write_samples(model, x, options.output)
+        return
+    output = _output_file(model, options, "samples")
+    if z is None:
+        x = model.sample(num, options.mean)
+    else:
+        x = model.decoder.mean(z) if options.mean else model.decoder.sample(z)
+    if kind == "table":
+        _refuse_for(model, options, "columns")
+        table_output.write_rows(model, x, output)
+        return
+    _write_images(x, output, options.columns or 8)
 
 
 def reconstruct(options: Reconstruct) -> None:
-    """Decodes the posterior means of test examples: each input stands above its reconstruction."""
-    model = _load(options, VAE)
-    if model.decoder.modality == "text":
-        if options.text is not None:
-            x = text_output.read_sentences(model, [options.text])
-        else:
-            x = _test_examples(model, options, 10)
+    """Decodes the posterior means of inputs: each stands above its reconstruction."""
+    model = load_model(options, VAE)
+    own = [*options.inputs, *([options.text] if options.text is not None else [])]
+    for name in ("num", "data") if own else ():
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"{name} is for test examples, and {own[0]!r} is an input of your own: leave one of them out"
+            )
+    text = model.decoder.modality == "text"
+    output = "" if text else _output_file(model, options, "reconstructions", "text")
+    x = read_all(model, own, options.ckpt_path) if own else _test_examples(model, options, 10 if text else 32)
+    if text:
         text_output.write_reconstructions(model, x, options, options.output)
         return
-    output = _output_file(model, options, "reconstructions", "text")
-    x = _test_examples(model, options, 32)
     if model.decoder.modality == "table":
         table_output.write_reconstructions(model, x, output)
         return
@@ -58,17 +100,19 @@ def reconstruct(options: Reconstruct) -> None:
 
 
 def interpolate(options: Interpolate) -> None:
-    """Decodes the straight line in latent space from one test example to another, one pair in a row."""
-    model = _load(options, VAE)
-    if model.decoder.modality == "text":
-        if options.start is not None and options.end is not None:
-            x0, x1 = (text_output.read_sentences(model, [sentence]) for sentence in (options.start, options.end))
-        else:
-            x0, x1 = _test_examples(model, options, 3, each=2).chunk(2)
+    """Decodes the straight line in latent space from one input to another, one pair in a row."""
+    model = load_model(options, VAE)
+    text = model.decoder.modality == "text"
+    output = "" if text else _output_file(model, options, "interpolations")
+    if options.start is not None and options.end is not None:
+        x0, x1 = (read_all(model, [each], options.ckpt_path, whole=True) for each in (options.start, options.end))
+        if len(x0) != len(x1):
+            raise ValueError(f"start gives {len(x0)} inputs and end {len(x1)}: they are paired, so make them equal")
+    else:
+        x0, x1 = _test_examples(model, options, 3 if text else 8, each=2).chunk(2)
+    if text:
         text_output.write_interpolations(model, x0, x1, options.steps, options, options.output)
         return
-    output = _output_file(model, options, "interpolations", "start", "end")
-    x0, x1 = _test_examples(model, options, 8, each=2).chunk(2)
     if model.decoder.modality == "table":
         table_output.write_interpolations(model, x0, x1, options.steps, output)
         return
@@ -77,6 +121,8 @@ def interpolate(options: Interpolate) -> None:
 
 
 FUNCTIONS: dict[str, Callable[[Any], None]] = {
+    "encode": encode,
+    "decode": decode,
     "sample": sample,
     "reconstruct": reconstruct,
     "interpolate": interpolate,
@@ -89,7 +135,7 @@ def run(args: list[str]) -> None:
     parser = ArgumentParser(prog=f"skipvae {command}", exit_on_error=False, allow_abbrev=False)
     add_options(parser, command, LightningDataModule | None)
     arguments = parser.instantiate(parser.parse_args(_with_data_of_run(typed)))
-    texts = {name: values_of(typed, f"--{name}") for name in ("text", "start", "end")}
+    texts = {name: values_of(typed, f"--{name}") for name in ("text", "start", "end", "label")}
     own = {name: values[-1] for name, values in texts.items() if values}  # `--text null` is a word, too
     FUNCTIONS[command](COMMANDS[command](**arguments.as_dict() | own))
 
@@ -104,31 +150,15 @@ def _with_data_of_run(typed: list[str]) -> list[str]:
     return ["--data", json.dumps(data), *typed] if data else typed
 
 
-def _load(options: Options, kind: type[Any]) -> Any:
-    seed_everything(options.seed, verbose=False)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"the device {device} cannot be used here: take cpu or auto") from error
-    path = saved_runs.checkpoint_at(options.ckpt_path)
-    if options.ckpt_path != str(path):
-        print(f"{options.ckpt_path}: {path}", file=sys.stderr)  # text models print their sentences to stdout
-    saved_runs.import_classes_of(path)
-    model = GenerativeModel.load_from_checkpoint(path, map_location=torch.device(device))
-    if not isinstance(model, kind):
-        kind_of_model = type(model).__name__
-        raise ValueError(
-            f"{path} holds a model without latent variables ({kind_of_model}): it can only be sampled from"
-        )
-    if model.decoder.modality == "text" and options.output is not None:
-        check_output(options.output)
-    return model
+def _sentences_of(model: VAE, parts: Iterable[NDArray[np.float64]], options: Generation) -> Iterator[str]:
+    """A sentence for each row, empty where a row has no code."""
+    for part in parts:
+        known = np.array(np.isfinite(part).all(1))
+        sentences = iter(model.decode(part[known], **options.sampling))
+        yield from (next(sentences) if there else "" for there in known.tolist())
 
 
-def _output_file(model: Any, options: Options, default: str, *sentences: str) -> str:
+def _output_file(model: Any, options: Generation, default: str, *sentences: str) -> str:
     """The file to write, CSV for tables, else PNG; refuses options for text, among them those named `sentences`."""
     options.refuse_for_images()
     for name in sentences:
@@ -138,12 +168,20 @@ def _output_file(model: Any, options: Options, default: str, *sentences: str) ->
     return str(check_output(options.output or default + ending, ending))
 
 
-def _refuse_for(model: Any, options: Options, *names: str) -> None:
+def _refuse_for(model: Any, options: Generation, *names: str) -> None:
     """Raises a ValueError if an option was given that is for images alone, or of no use for this kind of data."""
     kind = {"text": "text", "table": "tables"}[model.decoder.modality]
     for name in names:
         if getattr(options, name):
             raise ValueError(f"{name} is an option for images, but this is a model of {kind}: leave it out")
+
+
+def _data(options: Any) -> LightningDataModule:
+    """The data module that was given, or that of the run."""
+    if options.data is not None:
+        given: LightningDataModule = options.data
+        return given
+    return saved_runs.data_of(saved_runs.checkpoint_at(options.ckpt_path))
 
 
 def _test_examples(model: Any, options: Any, default: int, each: int = 1) -> Tensor:
@@ -152,11 +190,10 @@ def _test_examples(model: Any, options: Any, default: int, each: int = 1) -> Ten
     They are the first ones, or sentences from all over the split, which is sorted by length.
     """
     num = each * (options.num or default)
-    path = saved_runs.checkpoint_at(options.ckpt_path)
-    data = options.data if options.data is not None else saved_runs.data_of(path)
+    data = _data(options)
     text = model.decoder.modality == "text"
     x = first_test_examples(data, None if text else num).x
-    check_same_codecs(model.codecs, codecs_of(data), path)
+    check_same_codecs(model.codecs, codecs_of(data), saved_runs.checkpoint_at(options.ckpt_path))
     if options.num is None:
         num = min(num, len(x) // each * each)
     if len(x) < max(num, each):

@@ -46,9 +46,9 @@ class SaveConfig(Callback):
         if not trainer.is_global_zero:
             return
         if isinstance(pl_module, GenerativeModel) and folder is not None:
-            for name, text in pl_module.codecs.items():
+            for name in pl_module.codecs.keys() & {"vocabulary", "columns"}:  # those that another run can be given
                 with atomic_write(folder / f"{name}.json") as file:
-                    file.write(text)
+                    file.write(pl_module.codecs[name])
         config: dict[str, Any] = self._config.as_dict()
         for logger in trainer.loggers:
             if isinstance(logger, RunLogger):

@@ -4,7 +4,9 @@ import csv
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skipvae.persistence.atomic import atomic_write
@@ -14,6 +16,16 @@ from skipvae.table.codec import TableCodec
 def write_rows(model: Any, x: Tensor, output: str) -> None:
     """Writes rows x (N, D)."""
     _write(model, output, (), (() for _ in x), x)
+
+
+def write_decoded(model: Any, parts: Iterable[NDArray[np.float64]], output: str) -> None:
+    """Writes rows (n, D) in the units of the table, part after part."""
+    with atomic_write(output) as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(TableCodec.of(model).names)
+        for part in parts:
+            table.writerows([f"{value:.9g}" for value in row] for row in part.tolist())
+    print(f"wrote {output}")
 
 
 def write_reconstructions(model: Any, x: Tensor, output: str) -> None:

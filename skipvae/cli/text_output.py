@@ -1,36 +1,20 @@
-"""Sentences that `skipvae sample|reconstruct|interpolate` print of a text model."""
+"""Sentences that `skipvae decode|sample|reconstruct|interpolate` print of a text model."""
 
-import sys
+from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from skipvae.cli.generate_options import Generation
-from skipvae.models import GenerativeModel
 from skipvae.persistence.atomic import atomic_write
 from skipvae.text.codec import TextCodec
 
 
-def read_sentences(model: GenerativeModel, texts: list[str]) -> Tensor:
-    """Sentences of the user as token ids (B, T); prints the words outside the vocabulary to standard error.
-
-    Raises:
-        ValueError: if a sentence has no words.
-    """
-    sentences = TextCodec.of(model)
-    for text in texts:
-        if not text.strip():
-            raise ValueError("a sentence is empty: give it at least one word")
-        unknown = sentences.unknown(text)
-        if unknown:
-            print(f"not in the vocabulary, read as the unknown word: {', '.join(unknown)}", file=sys.stderr)
-    return sentences.encode(texts).to(model.device)
-
-
-def write_samples(model: Any, num: int, generation: Generation, output: str | None) -> None:
-    """Prints sentences drawn from the model, one a line."""
-    _write(TextCodec.of(model).decode(model.sample(num, **generation.sampling)), output)
+def write_samples(model: Any, x: Tensor, output: str | None) -> None:
+    """Prints sentences x (N, T) drawn from the model, one a line."""
+    _write(TextCodec.of(model).decode(x), output)
 
 
 def write_reconstructions(model: Any, x: Tensor, generation: Generation, output: str | None) -> None:
@@ -54,6 +38,15 @@ def write_interpolations(
         ],
         output,
     )
+
+
+def write_decoded(sentences: Iterable[str], output: str | None) -> None:
+    """Prints sentences as they come, a line each."""
+    with nullcontext() if output is None else atomic_write(output) as file:
+        for sentence in sentences:
+            print(sentence)
+            if file is not None:
+                file.write(sentence + "\n")
 
 
 def _write(lines: list[str], output: str | None) -> None:

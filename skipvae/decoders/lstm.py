@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skipvae.decoders.base import Decoder
-from skipvae.decoders.token_search import State, Step, beam_search, sample_tokens
+from skipvae.decoders.token_search import State, Step, beam_search, sample_tokens, without
 from skipvae.nn.choices import check_choice
 from skipvae.nn.initialization import uniform
 from skipvae.nn.lstm import LSTM
@@ -132,6 +132,7 @@ class LSTMDecoder(Decoder):
         top_k: int | None = None,
         top_p: float | None = None,
         num_beams: int = 1,
+        exclude_unk: bool = False,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """x ~ p(x|z), one sentence for each row of z (B, K); dropout is off.
@@ -144,6 +145,7 @@ class LSTMDecoder(Decoder):
             top_k: samples from the k most probable words only.
             top_p: samples from the smallest set of most probable words whose probabilities sum to at least top_p.
             num_beams: above 1, the result is the best sentence that a beam search of this width finds.
+            exclude_unk: whether the unknown word is never generated.
             generator: source of the random numbers, on the device of the model.
 
         Returns:
@@ -153,10 +155,11 @@ class LSTMDecoder(Decoder):
             ValueError: if an option is out of its range, or num_beams is combined with a sampling option.
         """
         batch_size = num_samples if z is None else len(z)
+        excluded = (UNK,) if exclude_unk else ()
         with torch.no_grad(), torch.autocast(self.embedding.weight.device.type, enabled=False):
             if num_beams == 1:
                 return sample_tokens(
-                    *self.start(z, batch_size),
+                    *without(*self.start(z, batch_size), excluded),
                     max_length=max_length,
                     temperature=temperature,
                     top_k=top_k,
@@ -166,7 +169,8 @@ class LSTMDecoder(Decoder):
             if (temperature, top_k, top_p) != (1.0, None, None):
                 raise ValueError("beam search does not sample: leave temperature, top_k and top_p unset")
             z = z.repeat_interleave(num_beams, 0) if z is not None else None
-            return beam_search(*self.start(z, batch_size * num_beams), num_beams=num_beams, max_length=max_length)[0]
+            step, state = without(*self.start(z, batch_size * num_beams), excluded)
+            return beam_search(step, state, num_beams=num_beams, max_length=max_length)[0]
 
     def preview(self, z: Tensor, **options: Any) -> Tensor:
         """The sentence of the most probable word at each step, (B, T), unless options of `sample` say otherwise."""

@@ -4,7 +4,7 @@ The model is a function (last token, state) -> (logits, next state), so that a t
 the whole prefix.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
@@ -16,6 +16,26 @@ State = tuple[Tensor, ...]
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 """(tokens (B,), state) -> (logits of the next token (B, V), next state)."""
+
+
+def without(step: Step, state: State, excluded: Collection[int]) -> tuple[Step, State]:
+    """A model that never predicts some tokens, and its first state.
+
+    Example:
+        >>> even = torch.zeros(1, 5)
+        >>> step, _ = without(lambda token, state: (even, state), (even,), [1])
+        >>> step(torch.tensor([2]), (even,))[0]
+        tensor([[0., -inf, 0., 0., 0.]])
+    """
+    if not excluded:
+        return step, state
+    columns = torch.tensor(sorted(excluded), device=state[0].device)
+
+    def restricted(token: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, after = step(token, state)
+        return logits.index_fill(1, columns, -torch.inf), after
+
+    return restricted, state
 
 
 def sample_tokens(

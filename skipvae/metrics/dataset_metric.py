@@ -4,15 +4,21 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from skipvae.compatibility import MergingMetric
 
 
-def as_float64(x: Tensor) -> Tensor:
-    """x in float64, detached; on the CPU where the device has no float64 (Apple's MPS)."""
-    x = x.detach()
+def as_float64(x: Tensor | NDArray[Any]) -> Tensor:
+    """x, a tensor with or without gradient or an array, in float64; on the CPU where the device has none (Apple's MPS).
+
+    Example:
+        >>> as_float64(torch.ones(1, requires_grad=True)), as_float64(np.ones(1, np.float32))
+        (tensor([1.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
+    """
+    x = torch.as_tensor(x).detach()
     return (x.cpu() if x.is_mps else x).double()
 
 

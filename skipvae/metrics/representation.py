@@ -166,16 +166,16 @@ class Representation(DatasetMetric):
         Raises:
             ValueError: if the shapes are others.
         """
+        mean, label = as_float64(mean), torch.as_tensor(label)
         if mean.ndim != 2 or label.shape != mean.shape[:1]:
             raise ValueError(
                 f"Representation takes means (B, K) and labels (B,), got {tuple(mean.shape)} and {tuple(label.shape)}"
             )
         known = label >= 0
         label = label[known]
-        self.rows.append(
-            torch.column_stack([torch.full_like(label, training), label, as_float64(mean[known])])
-        )  # (B, 2 + K)
+        self.rows.append(torch.column_stack([torch.full_like(label, training), label, mean[known]]))  # (B, 2 + K)
         if tokens is not None:
+            tokens = torch.as_tensor(tokens)
             words = tokens.new_full((len(label), MAX_WORDS), PAD, dtype=torch.int32)
             width = min(MAX_WORDS, tokens.shape[1])
             words[:, :width] = tokens[known, :width]

@@ -2,6 +2,7 @@
 
 from skipvae.models.autoregressive import Autoregressive
 from skipvae.models.base import GenerativeModel
+from skipvae.models.loading import load
 from skipvae.models.vae import VAE
 
-__all__ = ["VAE", "Autoregressive", "GenerativeModel"]
+__all__ = ["VAE", "Autoregressive", "GenerativeModel", "load"]

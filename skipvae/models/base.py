@@ -1,5 +1,6 @@
 """The base of the models: a training step, an evaluation, and the optimiser."""
 
+import inspect
 from typing import Any, ClassVar
 
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
@@ -53,6 +54,18 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
         self.loss_monitor = LossMonitor()
         self._likelihood_measure: Measure | None = None
         self._num_dimensions = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copies: the default optimiser, a function without a name, is left out and looked up again."""
+        state: dict[str, Any] = super().__getstate__()
+        default = self._optimizer_factory is _default_optimizer(type(self))
+        return state | {"_optimizer_factory": None} if default else state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See `__getstate__`."""
+        if state.get("_optimizer_factory") is None:
+            state = state | {"_optimizer_factory": _default_optimizer(type(self))}
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
 
     def loss(self, x: Tensor) -> dict[str, Tensor]:
         """The terms of the training loss, scalars in nats per example; the entry "loss" is minimised."""
@@ -207,3 +220,9 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
                 self.log(f"{stage}/{name}", float(self.results[name]), prog_bar=name in prog_bar)
         if self.restored_step is not None:
             self.log("step", float(self.restored_step))
+
+
+def _default_optimizer(kind: type) -> Any:
+    """The default of the argument `optimizer`, of the first class that has it."""
+    signatures = (inspect.signature(each.__init__).parameters for each in kind.__mro__)  # type: ignore[misc]
+    return next(parameters["optimizer"].default for parameters in signatures if "optimizer" in parameters)

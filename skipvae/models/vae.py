@@ -13,12 +13,13 @@ from skipvae.inference import Amortized, GradientAscent, Inference, Inferred
 from skipvae.models.base import GenerativeModel
 from skipvae.models.evaluation import Evaluation
 from skipvae.models.training_split import NoTrainingExamplesError, labelled_training_batches
+from skipvae.models.values import ValuesInOut
 from skipvae.nn.evaluation_mode import in_evaluation_mode
 from skipvae.objectives.elbo import Elbo, elbo, importance_weighted_log_likelihood, training_loss
 from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 
 
-class VAE(GenerativeModel):
+class VAE(GenerativeModel, ValuesInOut):
     """A VAE; a SKIP-VAE if its decoder skips, semi-amortised if its inference is (Dieng et al. 2019, section 4).
 
     Args:
@@ -90,11 +91,6 @@ class VAE(GenerativeModel):
     def parts(self) -> list[nn.Module]:
         """Encoder, where there is one, and decoder."""
         return [part for part in (self.encoder, self.decoder) if part is not None]
-
-    @property
-    def latent_dim(self) -> int:
-        """The size K of z."""
-        return self.decoder.latent_dim
 
     # -- public: without dropout and batch statistics, whatever the mode, which stays as it is ----------------------
 

@@ -76,8 +76,7 @@ def importance_weighted_log_likelihood(
         x: (B, ...).
         posterior: q(z|x), parameters (B, K).
         num_samples: S.
-        chunk_size: approximate number of pairs of example and sample that the decoder computes at once, which bounds
-            the memory.
+        chunk_size: see `log_weights`.
 
     Returns:
         (B,) nats, float64.
@@ -87,20 +86,51 @@ def importance_weighted_log_likelihood(
 
     Source: Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519), eq. 8.
     """
+    return average_weight(log_weights(decoder, x, posterior, num_samples, chunk_size))
+
+
+def average_weight(log_weights: Tensor) -> Tensor:
+    """log 1/S sum_s w_s, (B,), of log weights (S, B)."""
+    return log_weights.logsumexp(0) - math.log(len(log_weights))
+
+
+def log_weights(
+    decoder: Decoder,
+    x: Tensor,
+    posterior: DiagonalGaussian,
+    num_samples: int,
+    chunk_size: int = 1024,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """log w_s = log p(x|z_s) + log p(z_s) - log q(z_s|x), z_s ~ q(z|x); their mean over s estimates the ELBO.
+
+    Args:
+        decoder: p(x|z).
+        x: (B, ...).
+        posterior: q(z|x), parameters (B, K).
+        num_samples: S.
+        chunk_size: approximate number of pairs of example and sample that the decoder computes at once, which bounds
+            the memory.
+        noise: standard normal, (S, B, K), for the samples of z; drawn here when not given.
+
+    Returns:
+        (S, B) nats, float64.
+
+    Raises:
+        ValueError: if num_samples is below 1.
+    """
     if num_samples < 1:
         raise ValueError(f"the importance-weighted bound needs at least one sample, not {num_samples}")
-    bound = []
+    of_examples = []
     for rows in torch.split(torch.arange(len(x), device=x.device), chunk_size):
         q = DiagonalGaussian(posterior.mean[rows], posterior.logvar[rows])
-        log_weights = []
-        remaining = num_samples
-        while remaining:
-            samples = min(remaining, max(1, chunk_size // len(rows)))
-            repeated = q.repeat(samples)
-            z = repeated.rsample()  # (samples * B, K)
+        of_samples = []
+        for start in range(0, num_samples, samples := max(1, chunk_size // len(rows))):
+            end = min(start + samples, num_samples)
+            repeated = q.repeat(end - start)
+            z = repeated.rsample(None if noise is None else noise[start:end, rows].flatten(0, 1))  # (samples * B, K)
             log_weight = standard_normal_log_prob(z) - repeated.log_prob(z)
-            log_weight = log_weight + decoder(x[rows].repeat(samples, *[1] * (x.dim() - 1)), z)
-            log_weights.append(log_weight.double().view(samples, -1))
-            remaining -= samples
-        bound.append(torch.cat(log_weights).logsumexp(0) - math.log(num_samples))
-    return torch.cat(bound)
+            log_weight = log_weight + decoder(x[rows].repeat(end - start, *[1] * (x.dim() - 1)), z)
+            of_samples.append(log_weight.double().view(end - start, -1))
+        of_examples.append(torch.cat(of_samples))
+    return torch.cat(of_examples, 1)

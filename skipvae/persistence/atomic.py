@@ -41,7 +41,7 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
             os.fsync(file.fileno())  # else a machine that fails could find the new name with nothing in it
         partial.replace(path)
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno is None:  # of another file, or with a message of its own
             raise
         raise OSError(error.errno, error.strerror, str(path)) from None  # names the file
     finally:

@@ -4,12 +4,14 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
 class TableCodec:
-    """Rows of x to rows in the units of the table: value = mean + scale x.
+    """Rows in the units of the table to rows of x = (value - mean) / scale, and back.
 
     Args:
         columns: names, means and scales of the columns in JSON, as they are kept in checkpoints.
@@ -19,8 +21,8 @@ class TableCodec:
 
     Example:
         >>> codec = TableCodec('{"names": ["height"], "mean": [170.0], "scale": [10.0]}')
-        >>> codec.names, codec.decode(torch.tensor([[-1.0], [0.5]])).tolist()
-        (['height'], [[160.0], [175.0]])
+        >>> codec.encode([[160.0], [175.0]]).tolist(), codec.decode(torch.tensor([[-1.0], [0.5]])).tolist()
+        ([[-1.0], [0.5]], [[160.0], [175.0]])
     """
 
     def __init__(self, columns: str) -> None:
@@ -49,9 +51,25 @@ class TableCodec:
             )
         return codec
 
-    def decode(self, x: Tensor) -> Tensor:
-        """Rows x (..., D) in the units of the table, float64 on the CPU."""
-        return self.mean + self.scale * x.double().cpu()
+    def encode(self, values: Any) -> Tensor:
+        """x, float32 (N, D), of rows in the units of the table: an array, a tensor or lists of numbers.
+
+        Raises:
+            ValueError: if the rows have another length, or a value is missing or infinite.
+        """
+        rows = torch.as_tensor(np.asarray(values) if isinstance(values, (list, tuple)) else values).detach().double()
+        if rows.dim() != 2 or rows.shape[1] != len(self.names):
+            raise ValueError(
+                f"rows must be (N, {len(self.names)}), columns {', '.join(self.names[:10])}, not {tuple(rows.shape)}"
+            )
+        if not bool(rows.isfinite().all()):
+            row, column = rows.isfinite().logical_not().nonzero()[0].tolist()
+            raise ValueError(f"{self.names[column]!r} of row {row} is {float(rows[row, column])}, which is no number")
+        return ((rows.cpu() - self.mean) / self.scale).float()
+
+    def decode(self, x: Tensor) -> NDArray[np.float64]:
+        """Rows x (..., D) in the units of the table."""
+        return (self.mean + self.scale * x.detach().double().cpu()).numpy()
 
 
 def check_same_columns(saved: str, here: str, path: object) -> None:

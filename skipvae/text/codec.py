@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from skipvae.text.tokens import BOS, EOS, PAD, UNK, pad_sentences
+from skipvae.text.tokens import BOS, EOS, PAD, UNK
 
 
 class TextCodec:
@@ -52,11 +53,17 @@ class TextCodec:
         Raises:
             ValueError: if a sentence contains the token for padding, BOS or EOS.
         """
-        ids = [self._tokenizer.encode(text).ids for text in texts]
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         for special in {token for sentence in ids for token in sentence} & {PAD, BOS, EOS}:
             word = self._tokenizer.id_to_token(special)
             raise ValueError(f"{word} is the token for padding, beginning or end: take it out of the sentence")
-        return pad_sentences([torch.tensor([[BOS, *sentence, EOS]]) for sentence in ids])
+        if not ids:
+            return torch.zeros(0, 2, dtype=torch.int64)
+        length = max(map(len, ids)) + 2
+        rows = np.full((len(ids), length), PAD)
+        for row, sentence in zip(rows, ids, strict=True):
+            row[: len(sentence) + 2] = [BOS, *sentence, EOS]
+        return torch.from_numpy(rows)
 
     def unknown(self, text: str) -> list[str]:
         """The words of a sentence that are outside the vocabulary."""

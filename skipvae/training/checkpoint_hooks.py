@@ -1,5 +1,6 @@
 """Checkpoints of a model: its description beside the weights, checks before anything is restored, and loading."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -8,6 +9,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 
+from skipvae.persistence.atomic import atomic_write
 from skipvae.persistence.checkpoint import (
     SPEC_KEY,
     check_fits,
@@ -36,7 +38,7 @@ class CheckpointHooks(Component, LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.codecs: dict[str, str] = {}
-        """The vocabulary of a text model or the columns of a table, in JSON; from its data, and in its checkpoints."""
+        """What its data said of x, in JSON, see `skipvae.training.codecs`; in its checkpoints."""
         self.restored_step: int | None = None
         """The step of the checkpoint that an evaluation has loaded: Lightning would log the results at step 0."""
         self._saved_optimizers: Any = None
@@ -50,9 +52,28 @@ class CheckpointHooks(Component, LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the description of the model; refuses to save one whose loss or weights are not finite."""
         self.loss_monitor.check(self)
+        self._describe(checkpoint)
+
+    def _describe(self, checkpoint: dict[str, Any]) -> None:
         check_weights(self)
         described = {"version": VERSION, "model": self.spec, "terms": self.loss_monitor.state_dict()}
         checkpoint[SPEC_KEY] = described | self.codecs
+
+    def save_checkpoint(self, path: str | Path) -> None:
+        """Saves weights, description and codecs without a Trainer; nothing of a training that could be resumed.
+
+        Args:
+            path: file to write; it appears once it is complete.
+
+        Raises:
+            ValueError: if weights are not finite, or the path is a folder.
+            OSError: if it cannot be written.
+        """
+        content: dict[str, Any] = {"state_dict": self.state_dict(), "epoch": 0, "global_step": 0}
+        content["pytorch-lightning_version"] = version("pytorch-lightning")
+        self._describe(content)
+        with atomic_write(path, "wb") as file:
+            torch.save(content, file)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Checks a checkpoint and restores the loss since the last write of the loggers.

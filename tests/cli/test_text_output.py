@@ -89,7 +89,7 @@ def test_unknown_words_are_named(text_run: Path, capsys: pytest.CaptureFixture[s
     ("args", "message"),
     [
         (["interpolate", "--start=good"], "needs both --start and --end"),
-        (["reconstruct", "--text= "], "a sentence is empty"),
+        (["reconstruct", "--text= "], "cannot be used: empty"),
         (["reconstruct", "--text=good <eos> day"], "<eos> is the token for"),
         (["sample", "--output=."], ". is a folder"),
         (["sample", "--mean"], "mean is an option for images"),

@@ -32,6 +32,11 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_error_of_the_work_keeps_its_message(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"^there is no file mine$"), atomic_write(tmp_path / "a.txt"):
+        raise FileNotFoundError("there is no file mine")
+
+
 def test_replaces_and_makes_folders(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "numbers.txt"
     for text in ("first", "second"):

@@ -1,0 +1,1 @@
+"""The codec between images as arrays and x."""
