@@ -15,6 +15,7 @@ def as_float64(x: Tensor | NDArray[Any]) -> Tensor:
     """x, a tensor with or without gradient or an array, in float64; on the CPU where the device has none (Apple's MPS).
 
     Example:
+        >>> import numpy as np
         >>> as_float64(torch.ones(1, requires_grad=True)), as_float64(np.ones(1, np.float32))
         (tensor([1.], dtype=torch.float64), tensor([1.], dtype=torch.float64))
     """
