@@ -16,10 +16,10 @@ from datamodules.inputs import Input
 from skipvae.cli.code_files import CodeWriter, open_codes
 from skipvae.cli.generate_options import Encode
 from skipvae.cli.trained_model import encoded, load_model, own_inputs, settings_of, where
-from skipvae.inference.example_noise import example_noise
 from skipvae.models import VAE
 from skipvae.models.values import batches_of
 from skipvae.nn.evaluation_mode import evaluation_mode
+from skipvae.nn.example_noise import example_noise
 from skipvae.objectives.elbo import average_weight, log_weights
 from skipvae.posteriors.diagonal_gaussian import DiagonalGaussian
 from skipvae.text.tokens import BOS, EOS, PAD, UNK
