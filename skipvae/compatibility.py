@@ -4,7 +4,8 @@ A new version of Lightning, torch, torchmetrics or TensorBoard may change them w
 `tests/test_compatibility.py` says which one changed. Nothing else in `skipvae/` uses what a package does not document.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI
 from pytorch_lightning.profilers import PassThroughProfiler, Profiler
 from torch import Tensor
+from torch.export._patches import register_lstm_while_loop_decomposition
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 from torchmetrics import Metric
@@ -74,6 +76,17 @@ class ConfigOnlyCLI(LightningCLI):
 
 
 # -- torch ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def lstm_lengths_stay_free() -> Iterator[None]:
+    """A context in which torch.export keeps the number of steps of an LSTM free.
+
+    Outside of it torch.export unrolls the steps of its example and refuses any other number. torch.onnx.export uses the
+    same context, but not for every network.
+    """
+    with register_lstm_while_loop_decomposition():
+        yield
 
 
 def noise_generators(device: torch.device) -> list[torch.Generator]:

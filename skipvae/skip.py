@@ -52,7 +52,7 @@ class SkipLinear(nn.Module):
         base = self.base(z)  # once per example, also when h has a time axis
         if h.dim() == 2:
             return torch.addmm(base, h, self.hidden.weight.t())
-        return F.linear(h, self.hidden.weight) + base.view(len(base), *[1] * (h.dim() - 2), -1)
+        return F.linear(h, self.hidden.weight) + base.view(base.shape[0], *[1] * (h.dim() - 2), -1)
 
     def base(self, z: Tensor | None) -> Tensor:
         """b_h [+ W_z z + b_z], the part that does not depend on h: (B, out_features), for z (B, K).

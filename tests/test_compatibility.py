@@ -167,6 +167,16 @@ def test_onednn_says_whether_it_computes_in_bfloat16() -> None:
         pytest.fail(changed("torch", "cpu_computes_bfloat16"))
 
 
+def test_an_exported_lstm_takes_any_number_of_steps() -> None:
+    lstm, name = torch.nn.LSTM(2, 3, batch_first=True), "lstm_lengths_stay_free"
+    steps = ({1: torch.export.Dim("steps")},)
+    with torch.no_grad(), compatibility.lstm_lengths_stay_free():
+        program = torch.export.export(lstm, (torch.zeros(1, 4, 2),), dynamic_shapes=steps)
+        x = torch.rand(1, 6, 2)
+        found, _ = program.module()(x)
+        assert torch.equal(found, lstm(x)[0]), changed("torch", name)
+
+
 class Lists(compatibility.MergingMetric):
     """The batches seen, and how often states were merged."""
 

@@ -1,4 +1,4 @@
-"""The commands that generate from a trained model: decode, sample, reconstruct, interpolate."""
+"""The commands that use a trained model: decode, sample, reconstruct, interpolate."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +17,7 @@ from skipvae.cli import table_output, text_output
 from skipvae.cli.argv import values_of
 from skipvae.cli.code_files import read_codes
 from skipvae.cli.encode import encode
+from skipvae.cli.export import export
 from skipvae.cli.generate_options import COMMANDS, Decode, Generation, Interpolate, Reconstruct, Sample, add_options
 from skipvae.cli.trained_model import load_model, read_all
 from skipvae.models import VAE, GenerativeModel
@@ -126,6 +127,7 @@ FUNCTIONS: dict[str, Callable[[Any], None]] = {
     "sample": sample,
     "reconstruct": reconstruct,
     "interpolate": interpolate,
+    "export": export,
 }
 
 

@@ -2,23 +2,23 @@
 
 from argparse import ArgumentParser
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 
 def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+CHECKPOINT = (
+    "Checkpoint file, or a run folder for its best one; `best` or `last` for that of the newest run in lightning_logs."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Options of all commands."""
+    """Options of all commands that compute."""
 
-    ckpt_path: str = field(
-        metadata={
-            "help": "Checkpoint file, or a run folder for its best one; `best` or `last` for that of the newest run in "
-            "lightning_logs."
-        }
-    )
+    ckpt_path: str = field(metadata={"help": CHECKPOINT})
     device: str = _option("auto", "`cpu`, `cuda`, or `auto` for the GPU if there is one.")
 
     def __post_init__(self) -> None:
@@ -154,12 +154,31 @@ class Interpolate(Generation):
                 raise ValueError(f"{name} is for test examples, and start and end are your own: leave one of them out")
 
 
-COMMANDS: dict[str, type[Command]] = {
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Writes encoder and decoder of a trained model to files that run without skipvae, and compares them with it.
+
+    `export.json` beside them says what goes in and comes out.
+    """
+
+    ckpt_path: str = field(metadata={"help": CHECKPOINT})
+    format: Literal["onnx", "torch_export"] = field(
+        metadata={
+            "help": "`onnx`, for onnxruntime and others (needs pip install 'skipvae[export]'), or `torch_export`, for "
+            "torch.export.load."
+        }
+    )
+    output: str = _option("export", "Folder to write to.")
+    tolerance: float = _option(1e-4, "The largest difference |a - b| / (1 + |b|) from the model that is allowed.")
+
+
+COMMANDS: dict[str, type[Any]] = {
     "encode": Encode,
     "decode": Decode,
     "sample": Sample,
     "reconstruct": Reconstruct,
     "interpolate": Interpolate,
+    "export": Export,
 }
 """Options by command; the docstring of each class is the description of its command."""
 
@@ -169,7 +188,7 @@ def add_options(parser: Any, command: str, data_type: Any = None) -> None:
 
     Args:
         parser: of argparse, for help; or of jsonargparse, which checks types.
-        command: encode, decode, sample, reconstruct or interpolate.
+        command: one of `COMMANDS`.
         data_type: type of a data module, for jsonargparse.
     """
     hints: dict[str, Any] = get_type_hints(COMMANDS[command])

@@ -70,7 +70,7 @@ class ResNetDecoder(ImageDecoder):
         """See `ImageDecoder.logits`; they do not depend on x."""
         assert z is not None
         skips = iter(() if self.latent is None else self.latent(z).split(self.skip_sizes, 1))
-        h = self.input(z).view(len(z), -1, *self.sizes[0])
+        h = self.input(z).view(z.shape[0], -1, *self.sizes[0])
         for i, blocks in enumerate(self.levels):
             if i:  # narrowed first: a 1 x 1 convolution of the smaller map is a quarter of the work
                 h = F.interpolate(self.narrowings[i - 1](h), size=self.sizes[i], mode="nearest")

@@ -64,5 +64,5 @@ class LSTMEncoder(Encoder):
         check_tokens(x, self.vocab_size)
         hidden, _ = self.lstm(self.embedding(x))  # (B, T, H)
         last = lengths(x).sub(1).clamp(min=0)
-        final = hidden[torch.arange(len(x), device=x.device), last]  # (B, H)
+        final = hidden[torch.arange(x.shape[0], device=x.device), last]  # (B, H)
         return DiagonalGaussian.from_parameters(self.posterior(final))

@@ -1,6 +1,7 @@
-"""Atomic writing of files: a file is either complete or as it was before."""
+"""Atomic writing of files and folders: a file is either complete or as it was before."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,6 +48,48 @@ def atomic_write(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[I
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yields a new folder, whose files appear in the folder `path` once all of them are complete and on disk.
+
+    A new `path` appears at once; in one that exists, files of the same names are replaced one after the other, in the
+    order in which they were written, and others stay.
+
+    Raises:
+        ValueError: if the path is a file.
+        OSError: if it cannot be written; earlier files stay.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "new"
+        >>> with atomic_folder(path) as folder:
+        ...     _ = (folder / "numbers.txt").write_text("1 2 3")
+        >>> (path / "numbers.txt").read_text()
+        '1 2 3'
+    """
+    path = Path(os.path.abspath(path))
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file: give the name of a folder")
+    beside = path if path.is_dir() else path.parent  # on the same disk
+    beside.mkdir(parents=True, exist_ok=True)
+    partial = beside / f".{path.name}.{os.getpid()}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        files = sorted(partial.iterdir(), key=lambda file: file.stat().st_mtime_ns)
+        for file in files:
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        if path.is_dir():
+            for file in files:
+                file.replace(path / file.name)
+        else:
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_output(path: str | Path, *suffixes: str) -> Path:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from skipvae.callbacks import predictions
 from skipvae.cli import generate, text_output
-from skipvae.persistence.atomic import atomic_write, check_output
+from skipvae.persistence.atomic import atomic_folder, atomic_write, check_output
 from skipvae.study.reporting import page
 from skipvae.study.reporting.report import save
 from tests.command_line import ROOT
@@ -51,6 +51,36 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(ValueError, match=r"give a name that ends in \.csv or \.npz"):
         check_output(tmp_path / "z.txt", ".csv", ".npz")
+
+
+def test_the_files_of_a_folder_appear_together(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "model"
+    for text in ("first", "second"):
+        with atomic_folder(path) as folder:
+            for name in ("b", "a"):
+                (folder / name).write_text(text)
+            assert not path.exists() or (path / "a").read_text() == "first"
+        assert [(path / name).read_text() for name in "ab"] == [text, text]
+        (path / "mine").touch()
+    assert {file.name for file in path.iterdir()} == {"a", "b", "mine"}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_files_of_a_folder_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+
+    def fail(path: Path) -> None:
+        with atomic_folder(path) as folder:
+            (folder / "a").write_text("new")
+            raise RuntimeError
+
+    for path in (tmp_path, tmp_path / "deep" / "new"):
+        with pytest.raises(RuntimeError):
+            fail(path)
+    assert (tmp_path / "a").read_text() == "old"
+    assert {file.name for file in tmp_path.rglob("*")} == {"a", "deep"}
+    with pytest.raises(ValueError, match="a is a file: give the name of a folder"), atomic_folder(tmp_path / "a"):
+        pass
 
 
 def test_links_and_devices_stay_what_they_are(tmp_path: Path) -> None:
