@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules.class_order import in_order
 from datamodules.corpus_rows import SPLITS, Part, PartRows, SomeRows, changed
 from datamodules.duplicates import duplicate_fractions
 from datamodules.encoded_lines import EncodedLines, TooLong, encode_lines
@@ -129,8 +130,7 @@ def _labels(rows: Sequence[PartRows], codes: Mapping[str, int]) -> tuple[list[st
     """The sorted names of the labels that occur in the splits, and the id by each code; for code -1, the last, -1."""
     used = {code for part in rows for order in part.rows_of.values() for code in np.unique(part.labels[order]).tolist()}
     names = {name for name, code in codes.items() if code in used}
-    integers = all(map(str.isdecimal, names))
-    ordered = sorted(names, key=lambda name: (int(name), name) if integers else name)
+    ordered = in_order(names)
     ids = np.full(len(codes) + 1, -1)
     ids[[codes[name] for name in ordered]] = np.arange(len(ordered))
     return ordered, ids

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from rich.progress import Progress
 
+from datamodules.class_order import in_order
 from datamodules.images import Examples, ImageDataModule, Splits
 from datamodules.pictures import EXTENSIONS, Fit, Format, is_colored, picture_files, quiet_decoders, read_picture
 from datamodules.prepared import cache_folders, find, key_of, prepare
@@ -41,8 +42,9 @@ class ImageFolderDataModule(ImageDataModule):
 
     Subfolders are classes, or `train`, `val` and `test` with or without classes in them. A split that has no folder is
     drawn from the training pictures, by the seed of the split. Pictures are read once, by several threads, into a
-    memory-mapped file of bytes beside the data or in a cache folder; from then on a start reads no picture, and the
-    folder may be larger than memory. Files that cannot be read are left out, counted and named.
+    memory-mapped file of bytes beside the data or in a cache folder; from then on a start reads no picture, or some,
+    for their colour, and the folder may be larger than memory. Files that cannot be read are left out, counted and
+    named. Classes are in the order of their numbers or of the alphabet.
 
     Args:
         root: The folder.
@@ -124,7 +126,7 @@ class ImageFolderDataModule(ImageDataModule):
                 f"{self.root}: {len(left_out):,} pictures, such as {left_out[0]}, are in none of the folders "
                 f"{', '.join(split for split in SPLIT_NAMES if split in given)} and left out"
             )
-        names = sorted({name for _, _, name in found if name})
+        names = in_order(name for _, _, name in found if name)
         if len(names) > 1:
             self.label_names = names
         label_of = {name: label for label, name in enumerate(self.label_names)}

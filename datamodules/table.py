@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from datamodules.class_order import in_order
 from datamodules.columns import Columns
 from datamodules.table_files import TableFile, check_known, read_table
 from datamodules.tensors import Splits, TensorDataModule, check_fractions, draw_splits
@@ -137,11 +138,7 @@ class TableDataModule(TensorDataModule):
     @cached_property
     def label_names(self) -> list[str]:
         """The classes, in the order of their numbers or of the alphabet."""
-        found = {text for content in self._content[1].values() for text in content.labels} - {""}
-        try:
-            return sorted(found, key=lambda text: (float(text), text))
-        except ValueError:
-            return sorted(found)
+        return in_order({text for content in self._content[1].values() for text in content.labels} - {""})
 
     def load(self) -> Splits:
         columns, contents = self._content

@@ -57,7 +57,7 @@ class Gaussian(Likelihood):
             raise ValueError(f"scale={scale} must be above 0: it is a standard deviation")
         check_choice("learn", learn, ("one", "channel", "none"))
         if (learn == "channel") != (channels is not None):
-            raise ValueError("learn: channel needs channels, the number of them, and nothing else does")
+            raise ValueError(f"learn: channel needs channels, the number of them; learn: {learn} takes none")
         if min_scale and learn == "none":
             raise ValueError(f"min_scale={min_scale} is for learnt scales: leave it out with learn: none")
         self.dequantize, self.learn, self.min_scale = dequantize, learn, min_scale

@@ -86,6 +86,10 @@ def test_pictures_that_are_in_two_splits_are_counted(pictures: Make) -> None:
     assert facts["duplicate_fraction"] == pytest.approx(1 / 6)
 
 
+def test_classes_that_are_numbers_are_in_their_order(pictures: Make) -> None:
+    assert loaded(pictures(**{"9": range(5), "10": range(5, 10)})).label_names == ["9", "10"]
+
+
 def test_without_subfolders_or_with_one_class_there_are_no_labels(pictures: Make) -> None:
     for root in (pictures(**{"": range(10)}), pictures(only=range(10, 20))):
         data = loaded(root)
