@@ -46,6 +46,9 @@ class ImageFolderDataModule(ImageDataModule):
     for their colour, and the folder may be larger than memory. Files that cannot be read are left out, counted and
     named. Classes are in the order of their numbers or of the alphabet.
 
+    Attributes:
+        test_files: The path of each test picture, relative to the root, complete after `setup`; for predictions.
+
     Args:
         root: The folder.
         image_size: Pixels, or [height, width].
@@ -89,6 +92,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.root, self.split_seed, self.cache_dir = Path(root).expanduser(), split_seed, cache_dir
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.label_names: list[str] = []
+        self.test_files: list[str] = []
         self._digests: dict[str, NDArray[np.str_]] = {}
         self._pictures = self._find_pictures()
         if color is None:
@@ -170,6 +174,8 @@ class ImageFolderDataModule(ImageDataModule):
         if facts["unreadable"]:
             self._warn(facts["unreadable"], len(self._pictures))
         self._digests = dict(zip(SPLIT_NAMES, np.split(digests, np.cumsum(sizes)[:-1]), strict=True))
+        paths = facts.get("paths", [])[-sizes[-1] :]
+        self.test_files = [path.encode(errors="surrogateescape").decode(errors="replace") for path in paths]
         parts = torch.split(torch.from_numpy(images), sizes)
         return Splits(*map(Examples, parts, torch.split(labels, sizes)))
 
@@ -180,6 +186,11 @@ class ImageFolderDataModule(ImageDataModule):
     def contents(self, split: str, examples: Examples) -> Iterable[Hashable]:
         """The digest of each picture of a split."""
         return list(self._digests[split][: len(examples.images)])
+
+    def members(self, train: Examples) -> Iterable[bytes]:
+        """Their paths: another version of a decoder may read other pixels."""
+        paths = (picture.path for picture in self._pictures if picture.split == "train")
+        return (f"{path}\n".encode(errors="surrogateescape") for path in paths)
 
     @property
     def _folders(self) -> list[Path]:
@@ -230,7 +241,8 @@ class ImageFolderDataModule(ImageDataModule):
                 f"are damaged, such as {unreadable[0]}: replace them"
             )
         labels = [picture.label for picture in kept]
-        facts = {"sizes": sizes, "labels": labels, "digests": digests, "unreadable": unreadable}
+        paths = [picture.path for picture in kept]
+        facts = {"sizes": sizes, "labels": labels, "digests": digests, "paths": paths, "unreadable": unreadable}
         (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
         rank_zero_info(f"read {len(kept):,} pictures of {self.root} into {self._folders[0]}")
 

@@ -1,5 +1,6 @@
 """The base of all data modules of images."""
 
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
@@ -71,6 +72,10 @@ class ImageDataModule(TensorDataModule):
         channels, height, width = self.image_shape
         form = getattr(self, "format", Format(height, width, channels == 3, "crop", 255))
         return Pictures(form, self.binarize != "none") if channels in (1, 3) else None
+
+    def members(self, train: Examples) -> Iterable[bytes]:
+        """Their pixels."""
+        return (image.tobytes() for image in train.images.numpy())
 
     def scale(self, images: Tensor) -> Tensor:
         """Stored images (B, C, H, W) as the model sees them: bytes as fractions of 255, floats as they are."""

@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 from pytorch_lightning import LightningDataModule
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from datamodules.loaders import InMemoryLoader, TrainingLoader
@@ -20,7 +21,10 @@ class InMemoryDataModule(LightningDataModule):
 
     Attributes:
         split_facts: What is known of each split, by its name; complete after `setup`.
+        training_digest: A digest of which examples are trained on, after `setup`; constant where not compared.
     """
+
+    training_digest: str = ""
 
     _position: dict[str, int] | None = None
     _training: TrainingLoader[Any] | None = None
@@ -72,12 +76,18 @@ class InMemoryDataModule(LightningDataModule):
         self._training = loader
         return loader
 
-    def state_dict(self) -> dict[str, int]:
-        """The state of the training loader."""
-        return {} if self._training is None else self._training.state_dict()
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the training loader, and which examples it serves."""
+        return {} if self._training is None else {**self._training.state_dict(), "examples": self.training_digest}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Keep the position for the training loader, which does not exist yet."""
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the position for the training loader, which does not exist yet; warn if the examples are others."""
+        if state_dict.get("examples", self.training_digest) != self.training_digest:
+            rank_zero_warn(
+                "the training examples are not those of the checkpoint: if the data has changed since, its splits are "
+                "drawn anew, and validation and test may hold examples that were trained on; files of their own for "
+                "validation and test keep them apart"
+            )
         self._position = state_dict
 
 

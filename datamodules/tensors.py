@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import torch
@@ -91,6 +92,10 @@ class TensorDataModule(InMemoryDataModule):
         """The content of each example of a split, by which examples that are in two splits are found."""
         return (example.tobytes() for example in examples[0].numpy())
 
+    def members(self, train: Any) -> Iterable[bytes]:
+        """What identifies each training example from one run of the program to the next; nothing: not compared."""
+        return ()
+
     # -- the same for all -------------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
@@ -106,6 +111,10 @@ class TensorDataModule(InMemoryDataModule):
             num_examples = len(getattr(loaded, name)[1])
             self.split_facts[name] = {"num_examples": num_examples, "duplicate_fraction": fraction}
         report_duplicates(self.split_facts)
+        digest = blake2b(digest_size=12)
+        for member in self.members(splits.train):
+            digest.update(member)
+        self.training_digest = digest.hexdigest()
         self.splits = self.prepared(splits)
 
     def _loader(self, split: str, shuffled: bool = False, with_ids: bool = False) -> InMemoryLoader[tuple[Tensor, ...]]:

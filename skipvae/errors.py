@@ -5,6 +5,7 @@ import re
 import sys
 import traceback
 from argparse import ArgumentError
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
@@ -72,11 +73,13 @@ def one_line(error: BaseException) -> str:
     if given := re.search("Given value: (.+)", str(error)):  # which one of several types should have been
         types = rf"{EXPECTED}(: {EXPECTED})*$"
         message = re.sub(types, lambda found: _mismatch(given[1], found[0]), message)
-    unknown = re.search(r"class_path '([\w.]+)': Option '\w+' is not accepted", message)
+    unknown = re.search(r"class_path '([\w.]+)': Option '(\w+)' is not accepted$", message)
     if unknown:
         module, _, name = unknown[1].rpartition(".")
         accepted = arguments_of(getattr(import_module(module), name))
         message += f"; it takes {', '.join(dict.fromkeys(accepted))}"
+        if close := get_close_matches(unknown[2], accepted, 1):
+            message += f": did you mean {close[0]}?"
     return message or type(error).__name__
 
 

@@ -22,8 +22,9 @@ class PredictionWriter(Callback):
     it; the nine digits written give back the same float32. An id is the index of an image in its split, of a sentence
     the line, and of a row of a table the row, of the file that its split was read or drawn from, counted from 0.
 
-    Where the data module has `label_names`, a last column label_name has that of each example. A file that ends in .npz
-    holds the same as arrays: id (N,), label (N,), mean (N, K), logvar (N, K) and label_names.
+    Where the data module has `label_names`, a column label_name has that of each example, and where it has
+    `test_files`, a column path has that of each picture in its folder. A file that ends in .npz holds the same as
+    arrays: id (N,), label (N,), mean (N, K), logvar (N, K), label_names, and path (N,).
 
     Args:
         output: the file, .csv or .npz; predictions.csv in the run's folder when not given.
@@ -70,7 +71,8 @@ class PredictionWriter(Callback):
                 raise ValueError("there are no examples to predict: check the data")
             rows = np.concatenate(tables)
             data = getattr(trainer, "datamodule", None)
-            _write(path, rows[rows[:, 0].argsort(kind="stable")], list(getattr(data, "label_names", None) or ()))
+            label_names, files = (list(getattr(data, name, None) or ()) for name in ("label_names", "test_files"))
+            _write(path, rows[rows[:, 0].argsort(kind="stable")], label_names, files)
             for part in parts:
                 part.unlink()
             print(f"posterior means and log-variances of {len(rows)} examples: {path}")
@@ -84,20 +86,27 @@ def _part(path: Path, rank: int) -> Path:
     return path.with_name(f".{path.name}.{rank}.npy")
 
 
-def _write(path: Path, rows: np.ndarray[Any, np.dtype[np.float64]], label_names: Sequence[str] = ()) -> None:
-    """Writes rows (N, 2 + 2 K) as what the path ends in: a table, or arrays id, label, mean, logvar and label_names."""
+def _write(
+    path: Path, rows: np.ndarray[Any, np.dtype[np.float64]], label_names: Sequence[str] = (), files: Sequence[str] = ()
+) -> None:
+    """Writes rows (N, 2 + 2 K) as what the path ends in: a table, or arrays; `files` are those of the ids."""
     latent_dim = (rows.shape[1] - 2) // 2
     if path.suffix.lower() == ".npz":
         mean, logvar = np.split(rows[:, 2:].astype(np.float32), 2, axis=1)
         identity, label = rows[:, :2].astype(np.int64).T
-        of_labels = np.array(list(label_names), dtype=np.str_)
+        arrays = {"id": identity, "label": label, "mean": mean, "logvar": logvar}
+        arrays["label_names"] = np.array(list(label_names), dtype=np.str_)
+        if files:
+            arrays["path"] = np.array([files[number] for number in identity], dtype=np.str_)
         with atomic_write(path, "wb") as file:
-            np.savez(file, id=identity, label=label, mean=mean, logvar=logvar, label_names=of_labels)
+            np.savez(file, **arrays)
         return
     names = ["id", "label", *(f"{name}_{k}" for name in ("mean", "logvar") for k in range(latent_dim))]
+    names += [*(["label_name"] if label_names else []), *(["path"] if files else [])]
     with atomic_write(path) as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow([*names, *(["label_name"] if label_names else [])])
+        table.writerow(names)
         for number, of_label, *values in rows.tolist():
             name = [label_names[int(of_label)] if of_label >= 0 else ""] if label_names else []
-            table.writerow([int(number), int(of_label), *(f"{value:.9g}" for value in values), *name])
+            of_file = [files[int(number)]] if files else []
+            table.writerow([int(number), int(of_label), *(f"{value:.9g}" for value in values), *name, *of_file])

@@ -19,6 +19,7 @@ from skipvae.cli.code_files import read_codes
 from skipvae.cli.encode import encode
 from skipvae.cli.export import export
 from skipvae.cli.generate_options import COMMANDS, Decode, Generation, Interpolate, Reconstruct, Sample, add_options
+from skipvae.cli.message_filter import filter_messages
 from skipvae.cli.trained_model import load_model, read_all
 from skipvae.models import VAE, GenerativeModel
 from skipvae.models.class_codes import class_codes
@@ -133,6 +134,7 @@ FUNCTIONS: dict[str, Callable[[Any], None]] = {
 
 def run(args: list[str]) -> None:
     """Parses and runs one of the commands."""
+    filter_messages()
     command, *typed = args
     parser = ArgumentParser(prog=f"skipvae {command}", exit_on_error=False, allow_abbrev=False)
     add_options(parser, command, LightningDataModule | None)

@@ -35,9 +35,9 @@ def check(command: str, options: Sequence[str]) -> None:
             if (command, first) in ELSEWHERE:
                 raise ValueError(f"{command} has no option --{first}: it is called {ELSEWHERE[command, first]}")
             raise ValueError(f"{command} has no option --{first}{suggestion(first, known, '--')}")
-    if {"-h", "--help", "--print_config"} & {name.partition("=")[0] for name in options}:
-        return
     given = {name.partition("=")[0] for name in options}
+    if {"-h", "--help", "--print_config"} & given or any(name.endswith(".help") for name in given):
+        return
     if command != "fit" and "--ckpt_path" not in given and "--config" not in given:
         raise ValueError(f"skipvae {command} needs a trained model: give --ckpt_path FILE, last or best")
     if command == "fit" and not {"--config", "-c", "--ckpt_path", "--init_from", "--model"} & given:

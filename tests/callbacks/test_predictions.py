@@ -87,17 +87,20 @@ def test_the_ending_decides_the_format_and_labels_have_names(tmp_path: Path) -> 
     from skipvae.callbacks.predictions import _write
 
     rows = np.array([[0, 1, 0.5, -1.0], [3, -1, 0.25, -2.0]])
-    _write(tmp_path / "z.csv", rows, ["cat", "dog, wild"])
+    _write(tmp_path / "z.csv", rows, ["cat", "dog, wild"], [])
     assert (tmp_path / "z.csv").read_text().splitlines() == [
         "id,label,mean_0,logvar_0,label_name",
         '0,1,0.5,-1,"dog, wild"',
         "3,-1,0.25,-2,",
     ]
-    _write(tmp_path / "z.npz", rows, ["cat", "dog, wild"])
+    _write(tmp_path / "z.csv", rows, [], [f"{number}.png" for number in range(4)])
+    assert (tmp_path / "z.csv").read_text().splitlines()[::2] == ["id,label,mean_0,logvar_0,path", "3,-1,0.25,-2,3.png"]
+    _write(tmp_path / "z.npz", rows, ["cat", "dog, wild"], [f"{number}.png" for number in range(4)])
     with np.load(tmp_path / "z.npz") as arrays:
         assert arrays["id"].tolist() == [0, 3]
         assert arrays["mean"].tolist() == [[0.5], [0.25]]
         assert arrays["label_names"][arrays["label"][0]] == "dog, wild"
+        assert arrays["path"].tolist() == ["0.png", "3.png"]
 
 
 def test_another_ending_is_refused_before_the_work(tmp_path: Path) -> None:

@@ -130,6 +130,13 @@ def test_predictions_are_written(color_run: Path) -> None:
     assert lines[0].count("mean") == 3
 
 
+def test_arrays_that_have_changed_since_the_training_are_reported(color_run: Path) -> None:
+    with np.load("images.npz") as arrays:
+        np.savez("images.npz", images=arrays["images"][::-1], labels=arrays["labels"][::-1])
+    with pytest.warns(UserWarning, match="not those of the checkpoint"):
+        main(["test", "--ckpt_path=last", *QUIET])
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     "likelihood",

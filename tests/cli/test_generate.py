@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from torchvision.io import ImageReadMode, read_image
 
 from datamodules import MNISTDigitsDataModule
 from skipvae import VAE
-from skipvae.cli import generate, main
+from skipvae.cli import generate, main, message_filter
 from skipvae.models.test_split import Examples
 from tests.command_line import CONFIG, QUIET, ROOT, TINY_DATA, contents, error_of
 
@@ -44,6 +45,12 @@ def digits() -> torch.Tensor:
 
 
 # -- sample -----------------------------------------------------------------------------------------------------------
+
+
+def test_our_warnings_are_one_line(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", message_filter.FORMAT_OF_OTHERS)
+    main(["sample", "--ckpt_path=last", "--num=1"])
+    assert warnings.formatwarning is message_filter._format
 
 
 def test_sample_writes_a_grid_of_samples(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

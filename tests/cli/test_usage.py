@@ -120,7 +120,16 @@ def test_a_misspelt_key_of_a_config_is_named(workspace: Path, capsys: pytest.Cap
 
 def test_options_are_not_guessed_from_their_beginnings(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "max_epoch" in error_of(capsys, "fit", "--config", CONFIG, "--trainer.max_epoch=1")
-    assert "num_layer" in error_of(capsys, "fit", "--config", CONFIG, "--model.decoder.num_layer=1")
+    said = error_of(capsys, "fit", "--config", CONFIG, "--model.decoder.num_layer=1")
+    assert said.count("it takes") == 1
+    assert said.endswith(": did you mean num_layers?")
+
+
+def test_help_about_a_class_needs_no_config(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["fit", "--data.help", "datamodules.TextDataModule"])
+    assert exit_.value.code == 0
+    assert "--data.too_long" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_classes_are_labels_and_splits_share_no_picture(pictures: Make) -> None:
     assert [len(part) for part in levels(data)] == [70, 20, 10]
     assert everything(data) == [*range(0, 50), *range(100, 150)]
     assert data.splits is not None
+    assert [int(Path(name).stem) for name in data.test_files] == data.splits.test.images[:, 0, 4, 4].tolist()
     for split in data.splits:
         assert torch.equal(split.labels, (split.images[:, 0, 0, 0] >= 100).long())
     again, other = loaded(root, val_fraction=0.2, test_fraction=0.1), loaded(root, split_seed=1)
@@ -196,3 +197,19 @@ def test_folders_without_enough_pictures_are_refused(pictures: Make, tmp_path: P
         (broken / f"{i}.png").write_bytes(b"none")
     with pytest.raises(ValueError, match=r"train, val, test: 4 of 4 files are damaged, such as \d.png \("):
         loaded(broken)
+
+
+def test_a_folder_that_has_changed_since_a_checkpoint_is_reported(
+    pictures: Make, recwarn: pytest.WarningsRecorder
+) -> None:
+    """A picture more, and the splits are drawn anew: a test would be of pictures that were trained on."""
+    root = pictures(all=range(40))
+    data = loaded(root)
+    data.train_dataloader()
+    state = data.state_dict()
+    loaded(root).load_state_dict(state)
+    loaded(root, image_size=16).load_state_dict(state)
+    assert not recwarn.list
+    Image.new("L", (9, 9), 99).save(root / "all" / "99.png")
+    with pytest.warns(UserWarning, match="not those of the checkpoint.*were trained on"):
+        loaded(root).load_state_dict(state)
