@@ -41,14 +41,14 @@ class Metric(NamedTuple):
     logged: bool = False
     headline: bool = False
 
-    def is_told_by(self, results: Mapping[str, Any]) -> bool:
+    def has_a_value_in(self, results: Mapping[str, Any]) -> bool:
         """Whether results have it, for data where it is worth a line."""
         is_binary = results.get("measure") == Measure.BINARY
         return results.get(self.key) is not None and not (self.unless_binary and is_binary)
 
     def is_shown(self, results: Mapping[str, Any]) -> bool:
         """Whether it has a place in a table of these results."""
-        return self.is_told_by(results) and bool(results[self.key] or not self.unless_zero)
+        return self.has_a_value_in(results) and bool(results[self.key] or not self.unless_zero)
 
 
 METRICS = (

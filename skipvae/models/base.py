@@ -215,7 +215,7 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
             self.results = with_bits(self.results, self._likelihood_measure, self._num_dimensions)
         self.evaluation.reset()
         for metric in METRICS:
-            if metric.logged and metric.is_told_by(self.results):
+            if metric.logged and metric.has_a_value_in(self.results):
                 name = metric.key
                 self.log(f"{stage}/{name}", float(self.results[name]), prog_bar=name in prog_bar)
         if self.restored_step is not None:

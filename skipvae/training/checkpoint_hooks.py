@@ -38,7 +38,7 @@ class CheckpointHooks(Component, LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.codecs: dict[str, str] = {}
-        """What its data said of x, in JSON, see `skipvae.training.codecs`; in its checkpoints."""
+        """The meanings of x by its data, in JSON, see `skipvae.training.codecs`; in its checkpoints."""
         self.restored_step: int | None = None
         """The step of the checkpoint that an evaluation has loaded: Lightning would log the results at step 0."""
         self._saved_optimizers: Any = None

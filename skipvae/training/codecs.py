@@ -54,7 +54,7 @@ def label_names_of(model: Any) -> list[str]:
 
 
 def codecs_of(data: Any) -> dict[str, str]:
-    """What a data module offers, in JSON.
+    """The meanings of x that a data module offers, in JSON.
 
     Example:
         >>> codecs_of(None)
@@ -67,7 +67,7 @@ def codecs_of(data: Any) -> dict[str, str]:
 
 
 def codecs_in(checkpoint: dict[str, Any]) -> dict[str, str]:
-    """What a checkpoint holds, in JSON."""
+    """The meanings of x in a checkpoint, in JSON."""
     record = checkpoint.get(SPEC_KEY)
     found = {name: record.get(name) if isinstance(record, dict) else None for name in KINDS}
     return {name: text for name, text in found.items() if isinstance(text, str)}
