@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from datamodules.in_memory import check_train_size
 from datamodules.line_bar import LARGE, LineBar
 from datamodules.prepared_corpus import FACTS, INDEX, TOKENS, VOCABULARY, array_file
 from datamodules.text_facts import text_facts
-from datamodules.vocabulary import Vocabulary, count_words
+from datamodules.tokenizer_building import Normalization, Tokenization, count_words
+from datamodules.vocabulary import Vocabulary
 from datamodules.workers import Workers, num_cores
 
 
@@ -30,11 +31,12 @@ class CorpusOptions(NamedTuple):
     """Whatever decides on the token ids of given texts; see `SentenceDataModule`."""
 
     vocab_size: int
-    tokenization: Literal["word", "bpe"]
+    tokenization: Tokenization
     lowercase: bool
     split_punctuation: bool
     unknown: str
-    max_length: int
+    normalization: Normalization | None
+    max_length: int | None
     too_long: TooLong
     train_size: int | None
     has_text: bool
@@ -110,6 +112,7 @@ def _vocabulary_of(rows: Sequence[PartRows], options: CorpusOptions, workers: Wo
         "lowercase": options.lowercase,
         "split_punctuation": options.split_punctuation,
         "unknown": options.unknown,
+        "normalization": options.normalization,
     }
     if options.tokenization != "word":  # the library counts with threads of its own
         return Vocabulary.build((text for some in texts for text in some), kind=options.tokenization, **choices)

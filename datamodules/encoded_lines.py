@@ -43,7 +43,7 @@ def encode_lines(
     split: str,
     texts: Sequence[str],
     line_numbers: NDArray[np.int64],
-    max_length: int,
+    max_length: int | None,
     too_long: TooLong,
 ) -> EncodedLines:
     """Encode lines; those longer than max_length are dropped or truncated.
@@ -53,7 +53,7 @@ def encode_lines(
         split: The name of their split, for messages.
         texts: Their text.
         line_numbers: The line of each in its file, counted from 0, for messages.
-        max_length: The most tokens of a line, without BOS and EOS.
+        max_length: The most tokens of a line, without BOS and EOS; None for any number.
         too_long: What is done about longer ones.
 
     Raises:
@@ -64,9 +64,9 @@ def encode_lines(
         tokens, lengths = vocabulary.encode(texts, line_numbers)
     except ValueError as error:
         raise ValueError(f"{split} split: {error}") from error
-    long = lengths > max_length + 2
+    long = np.zeros(len(texts), bool) if max_length is None else lengths > max_length + 2
     rows = np.arange(len(texts))
-    if long.any() and too_long == "truncate":
+    if max_length is not None and long.any() and too_long == "truncate":
         texts = list(texts)
         cut = rows[long].tolist()
         for row, text in zip(cut, vocabulary.truncate([texts[row] for row in cut], max_length), strict=True):

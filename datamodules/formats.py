@@ -12,7 +12,7 @@ SAMPLE = 200
 
 UNPACK = "unpack it, and give the text file in it"
 BINARY = {
-    b"PAR1": ("a parquet file", "write its column of text to a file, one document a line"),
+    b"PAR1": ("a parquet file", "set data.text_column to its column of text"),
     b"ARROW1": ("an Arrow file", "write its column of text to a file, one document a line"),
     b"SQLite format 3": ("an SQLite database", "write its column of text to a file, one document a line"),
     b"\x89HDF": ("an HDF5 file", "write its text to a file, one document a line"),
@@ -91,11 +91,15 @@ def check_is_prose(path: str | Path, head: Sequence[str], labelled: bool = False
     tabs = {line.count("\t") for line in sample}
     if tabs == {1} and not labelled:
         found = (
-            "a table of two columns: if it is label<TAB>text, set data.labelled to true; else keep one, as by cut -f 2"
+            "a table of two columns: if it is label<TAB>text, set data.labelled to true; if it has a line of names, "
+            "set data.text_column; else keep one, as by cut -f 2"
         )
     elif len(tabs) == 1 and min(tabs) > 1:
         column = _longest([line.split("\t") for line in sample]) + 1
-        found = f"a table of {min(tabs) + 1} columns: keep that of the text, as by cut -f {column} {path} > text.txt"
+        found = (
+            f"a table of {min(tabs) + 1} columns: if it has a line of names, set data.text_column to that of the text; "
+            f"else keep it, as by cut -f {column} {path} > text.txt"
+        )
     if found:
         raise ValueError(f"{path} is {found}")
 
@@ -180,9 +184,12 @@ def _json_lines(path: str | Path, sample: Sequence[str]) -> str | None:
     records = [_loaded(line) for line in sample[:5]]
     if not all(isinstance(record, dict | list) for record in records):
         return None
-    name = next((key for key, value in _items(records[0]) if isinstance(value, str) and " " in value), "text")
-    code = f"import json; [print(*json.loads(line)[{name!r}].split()) for line in open({str(path)!r})]"
-    return f'JSON, a record a line: take the text out, as by python -c "{code}" > text.txt'
+    first = records[0]
+    if not isinstance(first, dict):
+        return "JSON, a list a line: write an object a line, and set data.text_column to the key of the text"
+    sizes = {name: len(value) for name, value in first.items() if isinstance(value, str)}
+    text = max(sizes, key=lambda name: sizes[name], default="text")
+    return f"JSON, an object a line: set data.text_column to the key of the text, such as {text}"
 
 
 def _loaded(text: str) -> object:
@@ -190,10 +197,6 @@ def _loaded(text: str) -> object:
         return json.loads(text)
     except ValueError:
         return None
-
-
-def _items(record: object) -> Sequence[tuple[object, object]]:
-    return list(record.items() if isinstance(record, dict) else enumerate(record) if isinstance(record, list) else ())
 
 
 def _table(path: str | Path, sample: Sequence[str]) -> str | None:
@@ -215,13 +218,13 @@ def _table(path: str | Path, sample: Sequence[str]) -> str | None:
             and len(rows) >= 5
             and (quoted > 0.9 * len(sample) or header or numbered)
         ):
-            start = "[1:]" if header else ""
-            code = (
-                f"import csv; [print(*row[{_longest(rows)}].split()) for row in list(csv.reader(open({str(path)!r}, "
-                f"newline=''), delimiter={delimiter!r})){start}]"
-            )
-            return f'a table of {min(widths)} columns (CSV): take the text out, as by python -c "{code}" > text.txt'
-    return "named as a table (CSV): write its column of text, one document a line, to a .txt file" if named else None
+            advice = f"set data.text_column to that of the text, such as {rows[0][_longest(rows[1:])]}"
+            if not header:
+                advice = (
+                    "put a line with the names of its columns above it, and set data.text_column to that of the text"
+                )
+            return f"a table of {min(widths)} columns (CSV): {advice}"
+    return "named as a table (CSV): set data.text_column to its column of text, or name it .txt" if named else None
 
 
 def _longest(rows: Sequence[Sequence[str]]) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 from datamodules.arrays import read_arrays
 from datamodules.pictures import EXTENSIONS, Format, picture_files, quiet_decoders, read_picture
 from datamodules.table_stream import stream_table
+from datamodules.text_tables import looks_like_table, records
 
 ARRAYS = frozenset({".npy", ".npz", ".pt", ".pth"})
 """Endings of files of arrays."""
@@ -58,8 +59,8 @@ def read_inputs(
         modality: text, image or table.
         inputs: what the user typed: files, folders, `-` for standard input, sentences.
         pictures: how a picture becomes an array, for images.
-        settings: of the data of the run: `labelled` for text; `label`, `delimiter` and `decimal` for tables, and
-            `columns`, their names.
+        settings: of the data of the run: `labelled`, `text_column` and `label_column` for text; `label`, `delimiter`
+            and `decimal` for tables, and `columns`, their names.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -68,7 +69,13 @@ def read_inputs(
     settings = settings or {}
     for name in inputs:
         if modality == "text":
-            yield from _sentences(name, bool(settings.get("labelled")))
+            column = settings.get("text_column")
+            if column is not None and looks_like_table(name):
+                for position, text, label, reason in records(name, column, settings.get("label_column"), strict=False):
+                    found = _sentence(name, text or "", position + 1, labelled=False)
+                    yield found._replace(label=label, reason=reason or found.reason)
+            else:
+                yield from _sentences(name, bool(settings.get("labelled")))
         elif modality == "table":
             options = {key: settings[key] for key in ("label", "delimiter", "decimal") if settings.get(key)}
             for line, values, label in stream_table(name, settings["columns"], **options):

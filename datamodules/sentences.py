@@ -2,7 +2,6 @@
 
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
 
 import tokenizers
 from pytorch_lightning.utilities import rank_zero_info
@@ -18,6 +17,7 @@ from datamodules.loaders import InMemoryLoader, TrainingLoader
 from datamodules.prepared import cache_folders, key_of, prepare
 from datamodules.prepared_corpus import VERSION, PreparedCorpus, TokenizedSplit
 from datamodules.text_facts import report_empty_lines, report_long_lines, warn_of_unknown_words
+from datamodules.tokenizer_building import Normalization, Tokenization, normalizer_of
 from datamodules.vocabulary import Vocabulary
 
 
@@ -37,11 +37,14 @@ class SentenceDataModule(InMemoryDataModule):
     Args:
         vocab_size: Maximum size of the vocabulary, the four special tokens included.
         vocab_file: The vocabulary.json of another run, to be used instead: it decides how text is split, so vocab_size,
-            tokenization, lowercase and split_punctuation are not used, which is reported.
-        tokenization: word (whatever stands between spaces) or bpe (byte pair encoding).
+            tokenization, lowercase, split_punctuation and normalization are not used, which is reported.
+        tokenizer: A tokenizer.json of any library (BPE, WordPiece, Unigram, words), to be used instead in the same way.
+            Its special tokens become those here.
+        tokenization: word (whatever stands between spaces), bpe (byte pair encoding), or char (characters).
         lowercase: Whether the text is lowercased.
         split_punctuation: Whether punctuation marks are words of their own; with bpe they always are.
-        max_length: Maximum length of a sentence in tokens.
+        normalization: The form of Unicode that the text is brought to: NFC, NFD, NFKC or NFKD.
+        max_length: Maximum length of a sentence in tokens; null for any length.
         too_long: Longer sentences are left out (drop), or only their beginning is used (truncate); either is counted
             and reported.
         batch_size: Maximum number of training sentences per process and step; null for no limit but max_tokens.
@@ -75,10 +78,12 @@ class SentenceDataModule(InMemoryDataModule):
         self,
         vocab_size: int = 20_000,
         vocab_file: str | None = None,
-        tokenization: Literal["word", "bpe"] = "word",
+        tokenizer: str | None = None,
+        tokenization: Tokenization = "word",
         lowercase: bool = False,
         split_punctuation: bool = False,
-        max_length: int = 200,
+        normalization: Normalization | None = None,
+        max_length: int | None = 200,
         too_long: TooLong = "drop",
         batch_size: int | None = 32,
         max_tokens: int | None = None,
@@ -94,10 +99,14 @@ class SentenceDataModule(InMemoryDataModule):
         check_sizes(eval_batch_size=eval_batch_size, train_size=train_size)
         if batch_size is None and max_tokens is None:
             raise ValueError("batches need a limit: give batch_size, max_tokens, or both")
+        if vocab_file is not None and tokenizer is not None:
+            raise ValueError("vocab_file and tokenizer both say how text is split: set one of the two")
+        normalizer_of(lowercase, normalization)
         if too_long not in ("drop", "truncate"):
             raise ValueError(f"too_long={too_long!r} must be drop or truncate")
         self.max_vocab_size, self.vocab_file, self.tokenization = vocab_size, vocab_file, tokenization
-        self.lowercase, self.split_punctuation = lowercase, split_punctuation
+        self.lowercase, self.split_punctuation, self.normalization = lowercase, split_punctuation, normalization
+        self.tokenizer = tokenizer
         self.max_length, self.too_long = max_length, too_long
         self.batch_size, self.max_tokens = batch_size, max_tokens
         self.exact_length, self.eval_batch_size = exact_length, eval_batch_size
@@ -112,6 +121,8 @@ class SentenceDataModule(InMemoryDataModule):
 
     def given_vocabulary(self) -> Vocabulary | None:
         """The vocabulary, if it is not that of the training split."""
+        if self.tokenizer is not None:
+            return Vocabulary.adopt(self.tokenizer)
         return None if self.vocab_file is None else Vocabulary.load(self.vocab_file)
 
     # -- vocabulary and splits --------------------------------------------------------------------------------------
@@ -138,7 +149,7 @@ class SentenceDataModule(InMemoryDataModule):
             truncated = self.too_long == "truncate"
             report_long_lines(split, known["num_lines"], known["num_long"], self.max_length, truncated)
         report_duplicates(self.split_facts)
-        full = self.vocab_file is None and self.vocab_size == self.max_vocab_size
+        full = self.vocab_file is None and self.tokenizer is None and self.vocab_size == self.max_vocab_size
         warn_of_unknown_words(self.split_facts, self.vocabulary, full)
         return {split: corpus.split(split) for split in corpus.facts}
 
@@ -146,10 +157,11 @@ class SentenceDataModule(InMemoryDataModule):
     def _corpus(self) -> PreparedCorpus:
         self.prepare_data()
         parts, given = self.parts(), self.given_vocabulary()
-        if self.vocab_file is not None:
+        file = self.vocab_file or self.tokenizer
+        if file is not None:
             rank_zero_info(
-                f"the vocabulary is that of {self.vocab_file}, {len(given or ()):,} words, split as its run did: "
-                "vocab_size, tokenization, lowercase and split_punctuation are not used"
+                f"the vocabulary is that of {file}, {len(given or ()):,} words, and text is split as it says: "
+                "vocab_size, tokenization, lowercase, split_punctuation and normalization are not used"
             )
         options = CorpusOptions(
             self.max_vocab_size,
@@ -157,6 +169,7 @@ class SentenceDataModule(InMemoryDataModule):
             self.lowercase,
             self.split_punctuation,
             self.unknown,
+            self.normalization,
             self.max_length,
             self.too_long,
             self.train_size,

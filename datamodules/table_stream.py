@@ -42,7 +42,7 @@ def stream_table(
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {path}: {ADVICE}")
-    if _is_parquet(file):
+    if is_parquet(file):
         yield from _parquet_rows(file, names, label)
         return
     with opened_text(file) as text:
@@ -80,16 +80,27 @@ def columns_of(path: str) -> list[str]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {path}: {ADVICE}")
-    if _is_parquet(file):
+    if is_parquet(file):
         return list(next(parquet_tables(file, 1)).cells)
     with opened_text(file) as text:
-        first = list(islice(text, SAMPLE))
+        delimiter, lines = delimiter_in(file, text)
+        return next(csv.reader(lines, delimiter=delimiter))
+
+
+def delimiter_in(path: Path, text: IO[str]) -> tuple[str, Iterator[str]]:
+    """The delimiter of a CSV file by its first lines, and all lines.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    first = list(islice(text, SAMPLE))
     if not any(line.strip() for line in first):
         raise ValueError(f"{path} is empty: {ADVICE}")
-    return next(csv.reader(first, delimiter=delimiter_of("".join(first))))
+    return delimiter_of("".join(first)), chain(first, text)
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
+    """Whether a file is a parquet file."""
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"
 
@@ -109,11 +120,9 @@ def _parquet_rows(path: Path, names: Sequence[str], label: str | None) -> Iterat
 def _stream(
     path: Path, text: IO[str], names: Sequence[str], label: str | None, delimiter: str | None, decimal: str
 ) -> Iterator[Row]:
-    first = list(islice(text, SAMPLE))
-    if not any(line.strip() for line in first):
-        raise ValueError(f"{path} is empty: {ADVICE}")
-    delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter) or delimiter_of("".join(first))
-    reader = csv.reader(chain(first, text), delimiter=delimiter, skipinitialspace=delimiter != "\t")
+    found, lines = delimiter_in(path, text)
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(delimiter or "", delimiter) or found
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != "\t")
     header: list[str] | None = None
     line = 1
     try:

@@ -4,25 +4,32 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.corpus_rows import Part
-from datamodules.lines import TextFile
+from datamodules.lines import TextFile, TextSource
 from datamodules.sentences import SentenceDataModule
+from datamodules.text_tables import HUB, TextTable, is_dataset, splits_of_dataset
 
 
 class TextDataModule(SentenceDataModule):
-    """A corpus of one sentence or document a line, in UTF-8 files that may be gzipped (.gz).
+    """A corpus of one sentence or document a line, in UTF-8 files that may be gzipped (.gz), or a column of tables.
+
+    Tables are CSV, TSV, JSON lines (an object a line) and parquet files, found by their content, and data sets of the
+    library `datasets`: a folder that it saved, or hf://NAME or hf://NAME:CONFIG of the Hugging Face hub. A data set's
+    own splits `validation` and `test` are used where no `val` and `test` are given.
 
     Where there is no file for validation or test, that split is drawn from the training file, by a shuffle that
     depends on `split_seed` alone. Labels are optional: `label<TAB>text` lines, or a file with the label of each line.
     See `SentenceDataModule` for batches and vocabulary.
 
     Args:
-        train: File of the training sentences, or of all sentences.
+        train: File of the training sentences, or of all sentences; a folder or hf://NAME for `datasets`.
         val: File for validation.
         test: File for test.
         labelled: Whether each line is `label<TAB>text`.
         train_labels: File with the label of each line of `train`.
         val_labels: The same for `val`.
         test_labels: The same for `test`.
+        text_column: The column of the text, if the files are tables.
+        label_column: The column of the labels in them.
         val_size: Where there is no `val`: the number or fraction of sentences to take from `train`.
         test_size: The same where there is no `test`.
         split_seed: Seed of that choice.
@@ -53,6 +60,8 @@ class TextDataModule(SentenceDataModule):
         train_labels: str | None = None,
         val_labels: str | None = None,
         test_labels: str | None = None,
+        text_column: str | None = None,
+        label_column: str | None = None,
         val_size: int | float = 0.1,
         test_size: int | float = 0.1,
         split_seed: int = 0,
@@ -65,18 +74,20 @@ class TextDataModule(SentenceDataModule):
             raise ValueError("give a file of labels for each text file, or for none")
         if labelled and True in with_labels:
             raise ValueError("labels are either in the lines (labelled) or in separate files: set one of the two")
+        if text_column is None and label_column is not None:
+            raise ValueError(f"label_column={label_column} is one of a table: set text_column, too")
+        if text_column is not None and (labelled or True in with_labels):
+            raise ValueError("labels of a table are in its label_column: leave labelled and the files of labels out")
         for name, size in {"val_size": val_size, "test_size": test_size}.items():
             if not (0 < size < 1 if isinstance(size, float) else size >= 1):
                 raise ValueError(f"{name}={size} must be a fraction, above 0 and below 1, or a number of sentences")
         self.files, self.labelled = files, labelled
+        self.text_column, self.label_column = text_column, label_column
         self.val_size, self.test_size, self.split_seed = val_size, test_size, split_seed
-
-        self.data_folder = Path(train).parent
+        self.data_folder = None if train.startswith(HUB) else Path(train).parent
 
     def parts(self) -> list[Part]:
-        train, val, test = (
-            None if file is None else TextFile(file, labels, self.labelled) for file, labels in self.files
-        )
+        train, val, test = self._sources()
         assert train is not None
         sizes = {"val": (self.val_size, val), "test": (self.test_size, test)}
         drawn = {split: size for split, (size, file) in sizes.items() if file is None}
@@ -84,3 +95,24 @@ class TextDataModule(SentenceDataModule):
             Part(train, "train", drawn, self.split_seed),
             *(Part(file, split) for split, (_, file) in sizes.items() if file is not None),
         ]
+
+    def _sources(self) -> list[TextSource | None]:
+        """The texts of each split, None where there is no file for it."""
+        if self.text_column is None:
+            for file, _ in self.files:
+                if file is not None and is_dataset(file):
+                    raise ValueError(f"{file} is a data set: set data.text_column to the column of its text")
+            return [None if file is None else TextFile(file, labels, self.labelled) for file, labels in self.files]
+        train, *others = (file for file, _ in self.files)
+        assert train is not None
+        own = splits_of_dataset(train) if is_dataset(train) else []
+        sources: list[TextSource | None] = []
+        for split, file in zip(("train", "validation", "test"), (train, *others), strict=True):
+            if file is not None:
+                inside = split if is_dataset(file) and split in splits_of_dataset(file) else None
+                sources.append(TextTable(file, self.text_column, self.label_column, inside))
+            elif split in own:
+                sources.append(TextTable(train, self.text_column, self.label_column, split))
+            else:
+                sources.append(None)
+        return sources

@@ -43,7 +43,7 @@ def report_empty_lines(name: str, num_lines: int, num_empty: int) -> None:
         rank_zero_info(f"{name}: {num_empty} of {num_lines} lines are empty and left out")
 
 
-def report_long_lines(split: str, num_lines: int, num_long: int, max_length: int, truncated: bool) -> None:
+def report_long_lines(split: str, num_lines: int, num_long: int, max_length: int | None, truncated: bool) -> None:
     """Say how many sentences of a split are left out or truncated, as a warning if they are many."""
     if num_long:
         report = rank_zero_warn if num_long > NOTABLE * num_lines else rank_zero_info

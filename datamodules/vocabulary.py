@@ -2,26 +2,33 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models
+
+from datamodules.adopted_tokenizer import adopted
+from datamodules.tokenizer_building import (
+    CHARACTER,
+    Normalization,
+    Tokenization,
+    byte_pairs,
+    characters,
+    count_words,
+    normalizer_of,
+    words,
+)
 
 PAD, UNK, BOS, EOS = range(4)
 """Ids of the special tokens: padding, a word outside the vocabulary, beginning and end of a sentence."""
 
 _CHUNK = 10_000  # pieces of text at a time: the library returns a large object for each
+_LOCAL = frozenset({"Lowercase", "NFC", "NFD", "NFKC", "NFKD"})  # normalizers that no space sees
 _MOST_KNOWN = 4_000_000  # characters of the pieces whose ids are remembered: some 150 MB
-
-
-def count_words(lines: Iterable[str]) -> Counter[str]:
-    """How often each string between spaces occurs."""
-    return Counter(chain.from_iterable(map(str.split, lines)))
 
 
 class Vocabulary:
@@ -58,62 +65,47 @@ class Vocabulary:
         cls,
         lines: Iterable[str],
         max_size: int = 20_000,
-        kind: Literal["word", "bpe"] = "word",
+        kind: Tokenization = "word",
         *,
         lowercase: bool = False,
         split_punctuation: bool = False,
         unknown: str = "<unk>",
+        normalization: Normalization | None = None,
     ) -> Self:
         """The vocabulary of a corpus, whatever the order of its lines.
 
         Args:
             lines: A sentence or document each; read once.
             max_size: Maximum size, the special tokens included.
-            kind: `word`: strings between spaces; `bpe`: byte pair encoding (Sennrich et al. 2016), in which nothing is
-                unknown.
+            kind: `word`: strings between spaces; `char`: characters; `bpe`: byte pair encoding (Sennrich et al. 2016),
+                in which nothing is unknown.
             lowercase: Whether the text is lowercased.
             split_punctuation: Whether punctuation marks are words of their own.
             unknown: The symbol by which the corpus itself replaces an unknown word.
+            normalization: The form of Unicode that the text is brought to.
 
         Raises:
             ValueError: If max_size leaves no room for words, or the corpus has unknown words, which the other options
                 would turn into known ones.
         """
-        if kind not in ("word", "bpe"):
-            raise ValueError(f"kind={kind!r} must be word or bpe")
         if kind == "word":
-            counts = count_words(lines)
-            return cls.of_words(
-                counts, max_size, lowercase=lowercase, split_punctuation=split_punctuation, unknown=unknown
-            )
-        symbols = _symbols(unknown, max_size, 256)
-        tokenizer = Tokenizer(models.BPE(unk_token=unknown))
-        if lowercase:
-            tokenizer.normalizer = normalizers.Lowercase()
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-        tokenizer.train_from_iterator(
-            lines,
-            trainers.BpeTrainer(
-                vocab_size=max_size, initial_alphabet=alphabet, special_tokens=symbols, show_progress=False
-            ),
-        )
-        description = json.loads(tokenizer.to_str())
-        description["added_tokens"] = []  # else the library would recognise special tokens within the text
-        return cls(Tokenizer.from_str(json.dumps(description)))
+            return cls.of_words(count_words(lines), max_size, lowercase, split_punctuation, unknown, normalization)
+        if kind not in ("bpe", "char"):
+            raise ValueError(f"kind={kind!r} must be one of word, bpe, char")
+        build = byte_pairs if kind == "bpe" else characters
+        return cls(build(lines, max_size, unknown, normalizer_of(lowercase, normalization)))
 
     @classmethod
     def of_words(
         cls,
         counts: Mapping[str, int],
         max_size: int = 20_000,
-        *,
         lowercase: bool = False,
         split_punctuation: bool = False,
         unknown: str = "<unk>",
+        normalization: Normalization | None = None,
     ) -> Self:
-        """The vocabulary of the most frequent words; of those that are equally frequent, the first in Unicode's order.
+        """The vocabulary of the most frequent words.
 
         Args:
             counts: How often each string between spaces occurs.
@@ -121,34 +113,9 @@ class Vocabulary:
             lowercase: See `build`.
             split_punctuation: See `build`.
             unknown: See `build`.
+            normalization: See `build`.
         """
-        symbols = _symbols(unknown, max_size)
-        tokenizer = Tokenizer(models.WordLevel({unknown: 0}, unk_token=unknown))
-        if lowercase:
-            tokenizer.normalizer = normalizers.Lowercase()
-        spaces = pre_tokenizers.WhitespaceSplit()
-        splits = pre_tokenizers.Sequence([spaces, pre_tokenizers.Punctuation()]) if split_punctuation else spaces
-        tokenizer.pre_tokenizer = splits
-
-        def pieces(word: str) -> list[str]:
-            normal = tokenizer.normalizer.normalize_str(word) if lowercase else word
-            return [piece for piece, _ in splits.pre_tokenize_str(normal)]
-
-        if unknown in counts and pieces(unknown) != [unknown]:
-            raise ValueError(
-                f"the text writes {unknown} for unknown words, which lowercase or split_punctuation would change: "
-                "set both to false"
-            )
-        if lowercase or split_punctuation:
-            normalized: Counter[str] = Counter()
-            for word, count in counts.items():
-                for piece in pieces(word):
-                    normalized[piece] += count
-            counts = normalized
-        frequent = sorted((word for word in counts if word not in symbols), key=lambda word: (-counts[word], word))
-        words = [*symbols, *frequent][:max_size]
-        tokenizer.model = models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=unknown)
-        return cls(tokenizer)
+        return cls(words(counts, max_size, unknown, normalizer_of(lowercase, normalization), split_punctuation))
 
     # -- text and token ids -----------------------------------------------------------------------------------------
 
@@ -250,6 +217,21 @@ class Vocabulary:
         return vocabulary
 
     @classmethod
+    def adopt(cls, path: str | Path) -> Self:
+        """The vocabulary of a tokenizer.json of any library, see `datamodules.adopted_tokenizer`.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it holds no tokenizer.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no tokenizer {path}: give a tokenizer.json")
+        try:
+            return cls.from_json(adopted(Path(path).read_text(encoding="utf-8")))
+        except Exception as error:  # the library raises bare exceptions
+            raise ValueError(f"{path} cannot be used as a tokenizer: {error}") from error
+
+    @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read the vocabulary.json of a run.
 
@@ -267,21 +249,20 @@ class Vocabulary:
             ) from error
 
 
-def _symbols(unknown: str, max_size: int, num_bytes: int = 0) -> list[str]:
-    """The special tokens; a ValueError if a vocabulary of this size has no room for others."""
-    symbols = ["<pad>", unknown, "<bos>", "<eos>"]
-    smallest = len(symbols) + num_bytes
-    if max_size <= smallest:
-        raise ValueError(f"vocab_size={max_size} must be above {smallest}: every vocabulary has that many by itself")
-    return symbols
-
-
 def _pieces_of(tokenizer: Tokenizer) -> Callable[[str], list[str]]:
     """How a text may be cut into pieces that are encoded by themselves as they are within it."""
-    if isinstance(tokenizer.model, models.WordLevel):
+    description = json.loads(tokenizer.to_str())
+    normalizer, splits = description["normalizer"], description["pre_tokenizer"] or {}
+    steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
+    if description["added_tokens"] or any(step["type"] not in _LOCAL for step in steps):
+        return lambda text: [text]
+    splits = splits.get("pretokenizers", [splits])[0]
+    kind = splits.get("type")
+    if isinstance(tokenizer.model, models.WordLevel) and kind == "WhitespaceSplit":
         return str.split
-    byte_level = isinstance(tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel)
-    if isinstance(tokenizer.model, models.BPE) and byte_level and not tokenizer.pre_tokenizer.add_prefix_space:
+    if isinstance(tokenizer.model, models.WordLevel) and not steps and splits.get("pattern") == {"Regex": CHARACTER}:
+        return list
+    if isinstance(tokenizer.model, models.BPE) and kind == "ByteLevel" and splits["use_regex"]:
         # byte pairs never cross a space, which belongs to what follows it, if that is no space
-        return re.compile(r"(?= \S)").split
+        return re.compile(r"(?= \S)").split if not splits["add_prefix_space"] else lambda text: [text]
     return lambda text: [text]

@@ -52,7 +52,9 @@ class ImageCodec:
         if isinstance(values, (list, tuple)):
             if not values:
                 return torch.empty(0, *self.image_shape)
-            values = torch.stack([torch.as_tensor(value) for value in values])
+            values = torch.stack(
+                [value if isinstance(value, Tensor) else torch.from_numpy(np.array(value)) for value in values]
+            )
         images = torch.as_tensor(values).detach()
         channels = self.image_shape[0]
         if images.dim() == 3 and channels == 1:

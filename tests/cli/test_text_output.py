@@ -127,7 +127,7 @@ def test_a_vocabulary_of_another_run_is_refused(
     with caplog.at_level(logging.INFO):
         main(["test", "--ckpt_path", path, f"--data.vocab_file={text_run}/vocabulary.json", *QUIET])
     (message,) = [message for message in caplog.messages if "vocabulary.json" in message]
-    assert "vocab_size, tokenization, lowercase and split_punctuation are not used" in message
+    assert "vocab_size, tokenization, lowercase, split_punctuation and normalization are not used" in message
 
 
 def test_sentences_reach_the_text_tab(text_run: Path) -> None:
