@@ -15,7 +15,7 @@ from torch import Tensor
 
 from datamodules import MNISTDigitsDataModule
 from skipvae import VAE
-from skipvae.callbacks import ImageGrids, LatentPictures
+from skipvae.callbacks import ImageGrids, LatentPictures, TablePlots
 from skipvae.cli import main, run
 from skipvae.models import GenerativeModel
 
@@ -54,7 +54,7 @@ def plain(args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
     """Runs a command without what takes as long as the rest of a tiny run: drawing, and reading the digits again."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(MNISTDigitsDataModule, "load", lambda _: digits())
-        for pictures in (ImageGrids, LatentPictures):
+        for pictures in (ImageGrids, LatentPictures, TablePlots):
             for draw in ("draw", "draw_last"):
                 monkeypatch.setattr(pictures, draw, lambda *_: None)
         return run(args, callbacks)

@@ -8,6 +8,7 @@ from skipvae.callbacks.latent_plots import LatentPictures
 from skipvae.callbacks.predictions import PredictionWriter
 from skipvae.callbacks.report import Report
 from skipvae.callbacks.run_logger import RunLogger
+from skipvae.callbacks.table_plots import TablePlots
 from skipvae.callbacks.text_samples import TextSamples
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "PredictionWriter",
     "Report",
     "RunLogger",
+    "TablePlots",
     "TextSamples",
     "verdict",
 ]

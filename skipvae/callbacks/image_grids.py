@@ -9,6 +9,7 @@ from torch import Tensor
 from skipvae.callbacks.drawing import DrawingCallback
 from skipvae.callbacks.labelled_grid import labelled_grid
 from skipvae.callbacks.tiles import tiles
+from skipvae.callbacks.traversals import traversals
 
 
 class ImageGrids(DrawingCallback):
@@ -47,20 +48,11 @@ class ImageGrids(DrawingCallback):
             writer.add_image(f"images/{name}", tiles(images, self.num_images), trainer.global_step)
 
     def _draw_traversals(self, model: Any, x: Tensor, step: int, writer: Any) -> None:
-        kl = torch.tensor(model.results.get("kl_per_dim", [0.0] * model.latent_dim))  # (K,)
-        dimensions = kl.argsort(descending=True, stable=True)[: self.num_images].tolist()  # R numbers
-        path = torch.linspace(-3, 3, self.num_images)
+        moved = traversals(model, x[:1], num_dimensions=self.num_images, num_points=self.num_images)
         picture = labelled_grid(
-            tiles(self._traversals(model, x, dimensions, path), self.num_images),
-            row_labels=[f"z{dimension}  {kl[dimension]:.2f}" for dimension in dimensions],
-            column_labels=[f"{value:.1f}" for value in path.tolist()],
+            tiles(moved.x.flatten(0, 1), self.num_images),
+            row_labels=moved.labels,
+            column_labels=[f"{value:.1f}" for value in moved.path.tolist()],
             corner="dim.  KL",
         )
         writer.add_image("images/traversals", picture, step, dataformats="HWC")
-
-    def _traversals(self, model: Any, x: Tensor, dimensions: list[int], path: Tensor) -> Tensor:
-        mean = model.infer(x[:1]).mean  # (1, K)
-        z = mean.repeat(len(dimensions), len(path), 1)  # (R, num_images, K)
-        for row, dimension in enumerate(dimensions):
-            z[row, :, dimension] = path.to(z)
-        return model.decoder.preview(z.flatten(0, 1))  # type: ignore[no-any-return]

@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from pytorch_lightning import LightningModule, Trainer
 
 from skipvae.callbacks.drawing import DrawingCallback
+from skipvae.callbacks.figures import pixels
 from skipvae.callbacks.projector import write_points
 
 
@@ -76,7 +76,7 @@ def bars(kl: list[float], variance: list[float], threshold: float = 0.01) -> np.
     spread.set_xlabel("latent dimension")
     for axes in (rate, spread):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _pixels(figure)
+    return pixels(figure)
 
 
 def curve(elbo: list[float]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -93,10 +93,4 @@ def curve(elbo: list[float]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     axes.set_title("ELBO along the steps of inference (nats)", fontsize="medium")
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _pixels(figure)
-
-
-def _pixels(figure: Figure) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels(figure)

@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser
 
-from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TextSamples
+from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TablePlots, TextSamples
 from skipvae.cli import slurm, usage
 from skipvae.cli.argv import refuse_linked, refuse_two_starts, with_config_of_run
 from skipvae.cli.config_files import with_one_config
@@ -58,6 +58,7 @@ class SkipVAECLI(ConfigOnlyCLI):
         parser.add_lightning_class_args(BestAndLast, "checkpoints")
         parser.add_lightning_class_args(ImageGrids, "image_grids")
         parser.add_lightning_class_args(LatentPictures, "latent_pictures")
+        parser.add_lightning_class_args(TablePlots, "table_plots")
         parser.add_lightning_class_args(TextSamples, "text_samples")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)

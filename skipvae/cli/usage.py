@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from skipvae.cli import generate_options
 
 TRAINER = {"config", "print_config", "help", "seed_everything", "trainer", "model", "data", "name", "version"}
-TRAINER |= {"checkpoints", "image_grids", "latent_pictures", "text_samples", "predictions"}
+TRAINER |= {"checkpoints", "image_grids", "latent_pictures", "table_plots", "text_samples", "predictions"}
 TRAINER |= {"ckpt_path", "weights_only", "init_from", "init_parts"}
 OPTIONS: dict[str, set[str]] = {
     "fit": TRAINER,

@@ -21,7 +21,9 @@ WHERE = frozenset(
 )
 """Settings of the location of a run and of its files."""
 
-SHOWN = frozenset({"image_grids", "latent_pictures", "text_samples", "predictions", "trainer.log_every_n_steps"})
+SHOWN = frozenset({"image_grids", "latent_pictures", "table_plots", "text_samples", "predictions"}) | {
+    "trainer.log_every_n_steps"
+}
 """Settings of what a run displays while it trains."""
 
 MAY_CHANGE = (

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report
+from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TablePlots
 from skipvae.cli import GENERATE_COMMANDS, TRAINER_COMMANDS, USAGE, main
 from tests.callbacks.tiny import read_events
 from tests.command_line import CONFIG, QUIET, RUN, TINY, error_of, fit, plain
@@ -213,7 +213,7 @@ def test_classes_of_the_user(workspace: Path, capsys: pytest.CaptureFixture[str]
 
 # -- callbacks --------------------------------------------------------------------------------------------------------
 
-OURS = (BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report)
+OURS = (BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TablePlots)
 
 
 def test_callbacks_of_the_user_come_on_top_of_ours(workspace: Path) -> None:

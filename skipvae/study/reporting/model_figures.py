@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from skipvae.callbacks.figures import grid
 from skipvae.callbacks.tiles import tiles
 from skipvae.models.test_split import Examples
 from skipvae.study.plan import Run, Study
 from skipvae.study.plan_fields import safe_name
 from skipvae.study.reporting.loaded_runs import LoadedRuns
-from skipvae.study.reporting.plots import cells, grid, name_of
+from skipvae.study.reporting.plots import cells, name_of
 
 NUM_IMAGES = 25
 """Number of inputs, reconstructions and samples shown of each model."""

@@ -6,9 +6,9 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from skipvae.callbacks.figures import grid
 from skipvae.compatibility import read_scalars
 from skipvae.metrics.registry import METRICS
 from skipvae.study.plan import Run, Study
@@ -34,17 +34,6 @@ def plots(study: Study, table: Table, results: Mapping[str, Results]) -> Iterato
             dimensions(study, with_latents, results, "variance_per_dim", "variance of posterior mean"),
         )
     yield "training", training_curves(study, done)
-
-
-def grid(num_panels: int, columns: int = 4, size: float = 3.0) -> tuple[Figure, list[Axes]]:
-    """A figure of equal panels."""
-    columns = min(columns, num_panels)
-    rows = -(-num_panels // columns)
-    figure = Figure(figsize=(size * columns, 0.85 * size * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for spare in axes[num_panels:]:
-        spare.remove()
-    return figure, list(axes[:num_panels])
 
 
 def colour(study: Study, model: str) -> str:
