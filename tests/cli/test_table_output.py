@@ -19,7 +19,7 @@ from tests.command_line import QUIET, ROOT, error_of, plain
 SMALL = [
     *("--config", str(ROOT / "configs/table/vae_small.yaml"), "--name=table", *QUIET, "--data.path=t.csv"),
     *("--data.label=kind", "--model.encoder.hidden_dim=8", "--model.decoder.hidden_dim=8"),
-    *("--model.decoder.skip=true", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1"),
+    *("--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1"),
 ]
 RUN = Path("lightning_logs/table/version_0")
 MEAN, SCALE = np.array([170.0, -3000.0, 0.1]), np.array([10.0, 0.5, 1e-3])

@@ -1,5 +1,6 @@
 """Every config that describes a run is run: on tiny data, with narrow layers, for a few steps."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,15 @@ def test_a_base_is_not_repeated() -> None:
 def test_names_of_runs_differ() -> None:
     names = [read_config(path)["name"] for path in configs_of_runs()]
     assert len(names) == len(set(names)) > 0
+
+
+def test_the_commands_at_the_top_of_a_config_say_whether_it_skips() -> None:
+    rows = 0
+    for path in configs_of_runs():
+        skips = read_config(path)["model"]["init_args"]["decoder"]["init_args"].get("skip", False)
+        assert skips == (path.parent.name in ("images", "table")), f"{path}: of one's own data, one command skips"
+        for options, row in re.findall(r"^#   skipvae fit (.*?)\s{3,}(\S*VAE)\b", path.read_text(), re.MULTILINE):
+            asked = re.search(r"--model\.decoder\.skip (true|false)", options)
+            assert row.startswith("SKIP-") == (asked[1] == "true" if asked else skips), f"{path}: {options}"
+            rows += 1
+    assert rows > 80
