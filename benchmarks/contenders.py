@@ -5,6 +5,7 @@ import io
 import logging
 import multiprocessing
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +20,8 @@ _made: Any = None
 
 class Contender:
     """The object that `make(*args)` returns, in a process of its own, so that contenders do not affect each other.
+
+    The process ends with the one that made it, also if that is killed.
 
     Args:
         make: function of a module.
@@ -42,6 +45,7 @@ class Contender:
 
 def _make(make: Callable[..., Any], args: tuple[Any, ...], threads: int, keep_memory: bool) -> None:
     global _made
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(threads)
@@ -50,6 +54,14 @@ def _make(make: Callable[..., Any], args: tuple[Any, ...], threads: int, keep_me
     if keep_memory:
         keep_freed_memory()
     _made = make(*args)
+
+
+def _end_with_parent() -> None:
+    """Waits for the parent's end; a worker of a pool would wait for its next task for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _ask(method: str, args: tuple[Any, ...]) -> Any:

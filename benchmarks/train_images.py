@@ -4,11 +4,12 @@
 
 All contenders train networks of the same size on the same grey digits, binarised anew at every batch, with Adam and
 gradient norms clipped at 5. They take turns, round by round, each in a process of its own, and only steps within an
-epoch are timed. Ours runs with the default logger, progress bar, checkpoints and pictures, and keeps freed memory, as
-under any Trainer; so does the bare loop, its floor. The others treat memory as the system is used to, unless
-`--keep_memory`. "plain Lightning" trains our model and optimiser as one would first write it: a DataLoader over a
-TensorDataset, every term logged at every step and by epoch, Lightning's own logger, progress bar and checkpoints.
-"published style" is plain PyTorch; pythae takes part where it is installed. "matrix products alone" is what no trainer
+epoch are timed; on one thread by the time of the processor, in which other work on the machine counts less. Ours runs
+with the default logger, progress bar, checkpoints and pictures, and keeps freed memory, as under any Trainer; so does
+the bare loop, its floor. The others treat memory as the system is used to, unless `--keep_memory`. "plain Lightning"
+trains our model and optimiser as one would first write it: a DataLoader over a TensorDataset, every term logged at
+every step and by epoch, Lightning's own logger, progress bar and checkpoints. "published style" is plain PyTorch;
+pythae takes part where it is installed, by whole epochs of its own trainer. "matrix products alone" is what no trainer
 could go below. The overhead of a Trainer hardly depends on the networks: small ones show it (`--hidden_dim 64`).
 """
 
@@ -16,15 +17,15 @@ import argparse
 import contextlib
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from contenders import Contender
 from published_vae import K, Published, pythae
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
+from step_timing import Stopwatch, timed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -35,6 +36,9 @@ from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, LinearKLA
 from skipvae.callbacks.run_logger import RunLogger
 from skipvae.decoders import MLPDecoder
 from skipvae.encoders import MLPEncoder
+
+WARMUP = 10
+"""Steps that are not timed."""
 
 
 def our_model(hidden: int) -> VAE:
@@ -56,24 +60,11 @@ def our_data(batch_size: int) -> MNISTDigitsDataModule:
     return data
 
 
-class Stopwatch(Callback):
-    """Times the steps after the first few of a fit."""
-
-    def __init__(self, warmup: int, steps: int) -> None:
-        self.warmup, self.steps, self.started, self.seconds = warmup, steps, 0.0, 0.0
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
-        if trainer.global_step == self.warmup:
-            self.started = time.perf_counter()
-        if trainer.global_step == self.warmup + self.steps - 1:
-            self.seconds = (time.perf_counter() - self.started) / (self.steps - 1)
-
-
 def ours(hidden: int, batch_size: int, steps: int, precision: str) -> Callable[[], float]:
     data, model = our_data(batch_size), our_model(hidden)
 
     def measure() -> float:
-        watch = Stopwatch(10, steps)
+        watch = Stopwatch(WARMUP, steps)
         with tempfile.TemporaryDirectory() as folder:
             trainer = Trainer(
                 logger=RunLogger(folder),
@@ -86,7 +77,7 @@ def ours(hidden: int, batch_size: int, steps: int, precision: str) -> Callable[[
                     watch,
                 ],
                 gradient_clip_val=5.0,
-                max_steps=steps + 12,
+                max_steps=WARMUP + steps + 1,
                 limit_val_batches=0,
                 precision=precision,
                 accelerator="cpu",
@@ -121,13 +112,13 @@ def plain_lightning(hidden: int, batch_size: int, steps: int) -> Callable[[], fl
     model = Plain(our_model(hidden))
 
     def measure() -> float:
-        watch = Stopwatch(10, steps)
+        watch = Stopwatch(WARMUP, steps)
         with tempfile.TemporaryDirectory() as folder:
             trainer = Trainer(
                 default_root_dir=folder,
                 callbacks=[watch],
                 gradient_clip_val=5.0,
-                max_steps=steps + 12,
+                max_steps=WARMUP + steps + 1,
                 accelerator="cpu",
                 enable_model_summary=False,
             )
@@ -148,7 +139,7 @@ def bare(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
 
-    return lambda: timed(step, loader, steps)
+    return lambda: timed(step, loader, WARMUP, steps)
 
 
 def published(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
@@ -169,7 +160,7 @@ def published(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
         optimizer.step()
         loss.item()  # the published code prints it
 
-    return lambda: timed(step, loader, steps)
+    return lambda: timed(step, loader, WARMUP, steps)
 
 
 def products(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
@@ -188,21 +179,7 @@ def products(hidden: int, batch_size: int, steps: int) -> Callable[[], float]:
             if i > 0:  # images need no gradient
                 torch.mm(d_y, w, out=d_x)
 
-    return lambda: timed(step, [()], steps)
-
-
-def timed(step: Callable[[tuple[Tensor, ...]], None], loader: object, steps: int, warmup: int = 10) -> float:
-    def batches() -> Iterator[tuple[Tensor, ...]]:
-        while True:
-            yield from loader  # type: ignore[misc]
-
-    stream = batches()
-    for _ in range(warmup):
-        step(next(stream))
-    start = time.perf_counter()
-    for _ in range(steps):
-        step(next(stream))
-    return (time.perf_counter() - start) / steps
+    return lambda: timed(step, [()], WARMUP, steps)
 
 
 def main() -> None:

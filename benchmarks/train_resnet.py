@@ -16,13 +16,13 @@ import contextlib
 import io
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from contenders import Contender
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
+from step_timing import Stopwatch, clock, timed
 from torch import Tensor, nn
 
 from datamodules import PhotoPatchesDataModule
@@ -37,24 +37,6 @@ K = 64
 SHAPE = (3, 32, 32)
 WARMUP = 3
 """Steps that are not timed."""
-
-
-class Stopwatch(Callback):
-    """Times the steps after the first few of a fit."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps, self.started, self.seconds = steps, 0.0, 0.0
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int) -> None:
-        if trainer.global_step == WARMUP:
-            self.started = clock()
-        if trainer.global_step == WARMUP + self.steps:
-            self.seconds = (clock() - self.started) / self.steps
-
-
-def clock() -> float:
-    """Seconds: the processor's on one thread, else those of the clock on the wall."""
-    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def our_model(channels: Sequence[int], compiled: bool = False) -> VAE:
@@ -75,7 +57,7 @@ def ours(
     data, model = patches(batch_size), our_model(channels, compiled)
 
     def measure() -> float:
-        watch = Stopwatch(steps)
+        watch = Stopwatch(WARMUP, steps)
         with tempfile.TemporaryDirectory() as folder:
             trainer = Trainer(
                 logger=RunLogger(folder),
@@ -104,7 +86,7 @@ def bare(channels: Sequence[int], batch_size: int, steps: int) -> Callable[[], f
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
 
-    return lambda: timed(step, data.train_dataloader(), steps)
+    return lambda: timed(step, data.train_dataloader(), WARMUP, steps)
 
 
 def convolutions(channels: Sequence[int], batch_size: int, steps: int) -> Callable[[], float]:
@@ -126,7 +108,7 @@ def convolutions(channels: Sequence[int], batch_size: int, steps: int) -> Callab
             wanted = [x, *layer.parameters()] if i else [*layer.parameters()]
             torch.autograd.grad(layer(x), wanted, gradient)
 
-    return lambda: timed(step, [()], steps)
+    return lambda: timed(step, [()], WARMUP, steps)
 
 
 def pythae(channels: Sequence[int], batch_size: int, steps: int) -> Callable[[], float]:
@@ -171,20 +153,6 @@ def report_sizes(theirs: nn.Module, of_ours: nn.Module) -> None:
     print("parameters: ours {:,}, pythae's {:,}".format(*sizes), flush=True)
     if sizes[0] < sizes[1]:
         raise ValueError("ours would be smaller than pythae's: give wider --channels")
-
-
-def timed(step: Callable[[tuple[Tensor, ...]], None], loader: object, steps: int) -> float:
-    def batches() -> Iterator[tuple[Tensor, ...]]:
-        while True:
-            yield from loader  # type: ignore[misc]
-
-    stream = batches()
-    for _ in range(WARMUP):
-        step(next(stream))
-    started = clock()
-    for _ in range(steps):
-        step(next(stream))
-    return (clock() - started) / steps
 
 
 def main() -> None:
