@@ -35,11 +35,13 @@ def model_figures(study: Study, runs: Sequence[Run], loaded: LoadedRuns) -> Iter
         models = []
         for run in (run for run in first if run.varied == varied):
             model, examples = loaded.model(run), loaded.examples(run)
+            if examples is None:
+                continue
             models.append((run.model, model, examples))
             if model.decoder.latent_dim:
                 title = f"{run.model} {name_of(varied)}".strip()
                 spaces.append((title, posterior_means(model, examples.x), examples.label))
-        if all(examples.x.dim() == 4 for _, _, examples in models):
+        if models and all(examples.x.dim() == 4 for _, _, examples in models):
             name = safe_name("-".join(["images", *(f"{key}{value}" for key, value in varied.items())]))
             yield name, images(models, name_of(varied))
     if spaces:

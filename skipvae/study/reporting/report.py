@@ -79,6 +79,8 @@ def report(
             file.write(text)
     for sentence in found:
         console.print(sentence.replace("**", ""), soft_wrap=True, highlight=False)
+    for message in loaded.missing:
+        console.print(message, soft_wrap=True, highlight=False, markup=False)
     console.print(_where(study, folder, figures), soft_wrap=True)
     if page is not None:
         shown = [name for name in figures if name.startswith(ON_PAGES)]

@@ -33,7 +33,8 @@ def text_samples(study: Study, runs: Sequence[Run], loaded: LoadedRuns) -> str:
             model: GenerativeModel = loaded.model(run)
             if "vocabulary" not in model.codecs:
                 return ""
-            lines += [f"{run.model} {title}".strip() + ":", "", *_lines_of(model, run, loaded), ""]
+            if of_run := _lines_of(model, run, loaded):
+                lines += [f"{run.model} {title}".strip() + ":", "", *of_run, ""]
     return "\n".join(lines)
 
 
@@ -44,7 +45,10 @@ def _lines_of(model: GenerativeModel, run: Run, loaded: LoadedRuns) -> list[str]
             torch.manual_seed(0)
             sampled: Tensor = model.sample(NUM_SENTENCES, max_length=MAX_LENGTH)  # type: ignore[operator]
         return [f"- sample: {text}" for text in sentences.decode(sampled)]
-    x = loaded.examples(run).x.to(model.device)
+    examples = loaded.examples(run)
+    if examples is None:
+        return []
+    x = examples.x.to(model.device)
     x = x[:: max(1, len(x) // NUM_SENTENCES)][:NUM_SENTENCES]
     made = sentences.decode(model.reconstruct(x, max_length=MAX_LENGTH))
     return [f"- {given}  \n  -> {text}" for given, text in zip(sentences.decode(x), made, strict=True)]
