@@ -90,6 +90,7 @@ class ImageFolderDataModule(ImageDataModule):
             raise ValueError(f"background={background} must be a grey level from 0 (black) to 255 (white)")
         check_fractions(val_fraction, test_fraction)
         self.root, self.split_seed, self.cache_dir = Path(root).expanduser(), split_seed, cache_dir
+        self.sources = dict.fromkeys(SPLIT_NAMES, root)
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.label_names: list[str] = []
         self.test_files: list[str] = []

@@ -22,6 +22,7 @@ class InMemoryDataModule(LightningDataModule):
     Attributes:
         split_facts: What is known of each split, by its name; complete after `setup`.
         training_digest: A digest of which examples are trained on, after `setup`; constant where not compared.
+        sources: The file or folder that each split is read from, by its name, for messages; as far as there is one.
     """
 
     training_digest: str = ""
@@ -32,6 +33,7 @@ class InMemoryDataModule(LightningDataModule):
     def __init__(self) -> None:
         super().__init__()
         self.split_facts: dict[str, dict[str, float]] = {}
+        self.sources: dict[str, Any] = {}
 
     def _loader(self, split: str, shuffled: bool = False, with_ids: bool = False) -> InMemoryLoader[tuple[Tensor, ...]]:
         """The loader of a split: a `TrainingLoader` if shuffled; batches that end with the ids of the examples, or not.

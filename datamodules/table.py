@@ -118,7 +118,7 @@ class TableDataModule(TensorDataModule):
             raise ValueError("columns says which ones to take and exclude which ones not: set one of the two")
         if columns_file is not None and (columns is not None or exclude is not None or not standardize):
             raise ValueError(f"columns and standardize follow from columns_file={columns_file}: leave them out")
-        self.files = {"train": path, "val": val, "test": test}
+        self.sources = {"train": path, "val": val, "test": test}
         self.label, self.asked, self.exclude, self.columns_file = label, columns, exclude, columns_file
         self.delimiter, self.decimal, self.missing, self.standardize = delimiter, decimal, missing, standardize
         self.fractions, self.split_seed = {"val": val_fraction, "test": test_fraction}, split_seed
@@ -163,17 +163,17 @@ class TableDataModule(TensorDataModule):
     @cached_property
     def _content(self) -> tuple[Columns, dict[str, _Content]]:
         """The columns, and what each split holds of them."""
-        train = read_table(self.files["train"] or "", self.delimiter)
+        train = read_table(self.sources["train"] or "", self.delimiter)
         fixed = Columns.load(self.columns_file) if self.columns_file is not None else None
         names = fixed.names if fixed is not None else self._names_in(train)
         whole = self._read(train, names)
-        drawn = {split: fraction for split, fraction in self.fractions.items() if self.files[split] is None}
+        drawn = {split: fraction for split, fraction in self.fractions.items() if self.sources[split] is None}
         try:
             rows = draw_splits(len(whole.labels), drawn, self.split_seed)
         except ValueError as error:
             raise ValueError(f"{train.path}: {error}") from error
         contents = {split: whole.take(index) for split, index in rows.items()}
-        for split, file in self.files.items():
+        for split, file in self.sources.items():
             if split not in contents and file is not None:
                 contents[split] = self._read(read_table(file, self.delimiter), names)
         if self.label is not None:

@@ -23,7 +23,7 @@ from skipvae.training.finiteness import check_weights
 from skipvae.training.loss_monitor import LossMonitor, loggers_write
 from skipvae.training.optimization_scalars import gradient_norm, learning_rates
 from skipvae.training.plateau import scheduler_config, step_plateau_schedulers, stop_if_finished
-from skipvae.training.preflight import check_trainer, examples_of
+from skipvae.training.preflight import check_trainer, examples_of, naming_data
 from skipvae.training.seeded_module import SeededModule
 
 
@@ -129,9 +129,14 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
         """
         super().on_train_batch_start(batch, batch_idx)
         if batch_idx == 0:
-            measure = self.decoder.check(examples_of(batch))
+            measure = self._check(batch)
             if measure is Measure.NEITHER and self.current_epoch == 0:
                 rank_zero_info(f"log p(x) is {measure}")
+
+    def _check(self, batch: Any) -> Measure | None:
+        """The decoder's check of the examples of a batch; an error names the file they come from."""
+        with naming_data(self.trainer):
+            return self.decoder.check(examples_of(batch))
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """The loss of a batch whose first entry is x; when the loggers are about to write, their means since then."""
@@ -189,10 +194,9 @@ class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
             ValueError: if the model cannot be of such a batch.
         """
         super().on_validation_batch_start(batch, batch_idx, dataloader_idx)
-        x = examples_of(batch)
-        measure = self.decoder.check(x)
+        measure = self._check(batch)
         if batch_idx == 0 or measure is Measure.NEITHER:
-            self._likelihood_measure, self._num_dimensions = measure, x.shape[1:].numel()
+            self._likelihood_measure, self._num_dimensions = measure, examples_of(batch).shape[1:].numel()
 
     def on_validation_epoch_end(self) -> None:
         """Computes the results over the whole split and logs them."""

@@ -1,5 +1,8 @@
 """Checks before training: settings of a trainer that would be ignored or do harm, and the form of the batches."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Trainer
@@ -41,3 +44,17 @@ def examples_of(batch: Any) -> Tensor:
     if not (isinstance(batch, (tuple, list)) and batch and isinstance(batch[0], Tensor)):
         raise ValueError(f"a batch must be a tuple whose first entry is the tensor x, but is a {type(batch).__name__}")
     return batch[0]
+
+
+@contextmanager
+def naming_data(trainer: Trainer) -> Iterator[None]:
+    """Puts the file or folder of the split in use before the message of a ValueError, if the data module says it."""
+    try:
+        yield
+    except ValueError as error:
+        split = "train" if trainer.training else "val" if trainer.validating or trainer.sanity_checking else "test"
+        sources = getattr(getattr(trainer, "datamodule", None), "sources", None) or {}
+        source = sources.get(split) or sources.get("train")
+        if not isinstance(source, (str, Path)):
+            raise
+        raise ValueError(f"{source}: {error}") from error

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -270,3 +271,16 @@ def test_data_of_the_other_kind_is_one_line(
 def test_a_study_is_no_config(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = CONFIG.parents[1] / "studies/mnist_depth.yaml"
     assert f"{file} is a study, not the config of a run: skipvae study run" in error_of(capsys, "fit", "--config", file)
+
+
+def test_the_file_of_data_that_a_likelihood_refuses_is_named(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("train.npy", "val.npy"):
+        np.save(name, np.random.default_rng(0).random((40, 1, 8, 8), np.float32))
+    sizes = ("--data.train_size=10", "--data.batch_size=5", "--data.eval_batch_size=5")
+    options = ("--data=ArrayDataModule", "--data.train=train.npy", "--model.decoder.likelihood=Categorical", *sizes)
+    assert error_of(capsys, "fit", *TINY, *options).startswith("train.npy: ")
+    assert error_of(capsys, "fit", *TINY, *options, "--data.val=val.npy").startswith("val.npy: ")
+    unvalidated = ("--data.val=val.npy", "--trainer.limit_val_batches=0")
+    assert error_of(capsys, "fit", *TINY, *options, *unvalidated).startswith("train.npy: ")

@@ -145,7 +145,9 @@ def test_what_is_not_for_tables_is_refused(table_run: Path, capsys: pytest.Captu
     assert "top_k is an option for text" in error_of(capsys, "sample", "--ckpt_path=best", "--top_k=3")
     assert "columns is an option for images" in error_of(capsys, "sample", "--ckpt_path=best", "--columns=3")
     bernoulli = "--model.decoder.likelihood=skipvae.likelihoods.Bernoulli"
-    assert "data.standardize false" in error_of(capsys, "fit", *SMALL, bernoulli)
+    said = error_of(capsys, "fit", *SMALL, bernoulli)
+    assert said.startswith("t.csv: ")
+    assert "data.standardize false" in said
     resnet = error_of(capsys, "fit", *SMALL, "--model.decoder=ResNetDecoder")
     assert "[3]: for the columns of a table take MLPEncoder and MLPDecoder" in resnet
     said = error_of(capsys, "fit", *SMALL, "--data.path=nowhere.csv")
