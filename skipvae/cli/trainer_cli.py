@@ -14,6 +14,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TablePlots, TextSamples
 from skipvae.cli import slurm, usage
 from skipvae.cli.argv import refuse_linked, refuse_two_starts, with_config_of_run
+from skipvae.cli.class_names import about_class
 from skipvae.cli.config_files import with_one_config
 from skipvae.cli.init_from import initialize
 from skipvae.cli.message_filter import filter_messages
@@ -82,8 +83,8 @@ class SkipVAECLI(ConfigOnlyCLI):
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
-            known = vars(self.command_parser.get_defaults().as_flat())
-            raise ValueError(one_line(error) + usage.suggestion_for_nested(one_line(error), known)) from error
+            known, line = vars(self.command_parser.get_defaults().as_flat()), one_line(error)
+            raise ValueError(about_class(line) or line + usage.suggestion_for_nested(line, known)) from error
 
     def before_instantiate_classes(self) -> None:
         """Resolves the checkpoint and the run folder."""
