@@ -113,7 +113,7 @@ class TablePlots(DrawingCallback):
 
 def _in_units(model: Any, x: Tensor) -> NDArray[np.float64]:
     """Rows x (..., D) in the units of the table."""
-    return TableCodec.of(model).decode(x).numpy()
+    return TableCodec.of(model).decode(x)
 
 
 def _add_legend(figure: Figure, panels: list[Axes], title: str | None = None) -> None:
