@@ -5,8 +5,10 @@ import re
 import sys
 import traceback
 from argparse import ArgumentError
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -37,6 +39,21 @@ PARSER_NOISE = ("Does not validate", "Subtypes", "Errors", "Given value", "Expec
 
 EXPECTED = r"Expected a <class '(\w+)'>"
 """A type that a parser tried."""
+
+
+def require(what: str, extra: str, packages: Sequence[str]) -> None:
+    """Raises a ModuleNotFoundError that names an optional extra of this package, if one of its packages is missing.
+
+    Example:
+        >>> require("a page", "pages", ["no_such_package"])
+        Traceback (most recent call last):
+        ModuleNotFoundError: a page needs no_such_package, which is not installed: pip install 'skipvae[pages]'
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(
+                f"{what} needs {package}, which is not installed: pip install 'skipvae[{extra}]'", name=package
+            )
 
 
 def user_message(error: BaseException) -> str | None:

@@ -5,7 +5,6 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from skipvae.compatibility import lstm_lengths_stay_free
+from skipvae.errors import require
 from skipvae.export.parts import Part
 
 PROTOBUF_LIMIT = 2**30
@@ -32,11 +32,7 @@ class Format(ABC):
 
     def check(self) -> None:
         """Raises a ModuleNotFoundError that names the extra if a package is not installed."""
-        for package in self.needs:
-            if find_spec(package) is None:
-                raise ModuleNotFoundError(
-                    f"this format needs {package}, which is not installed: pip install 'skipvae[export]'"
-                )
+        require("this format", "export", self.needs)
 
     @abstractmethod
     def write(self, part: Part, program: ExportedProgram, path: Path) -> None:

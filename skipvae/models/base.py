@@ -16,6 +16,7 @@ from skipvae.decoders.base import Decoder
 from skipvae.likelihoods import Measure
 from skipvae.metrics.registry import METRICS
 from skipvae.models.evaluation import LikelihoodEvaluation, with_bits, with_facts
+from skipvae.models.sharing import Shareable
 from skipvae.training.accumulation import average_over_group, ends_step
 from skipvae.training.checkpoint_hooks import CheckpointHooks
 from skipvae.training.fast_module import FastModule, clip_in_step
@@ -27,7 +28,7 @@ from skipvae.training.preflight import check_trainer, examples_of, naming_data
 from skipvae.training.seeded_module import SeededModule
 
 
-class GenerativeModel(CheckpointHooks, SeededModule, FastModule):
+class GenerativeModel(Shareable, CheckpointHooks, SeededModule, FastModule):
     """A model of x trained by maximising a bound of log p(x).
 
     Subclasses implement `loss`, which returns the terms to log, `validation_step` and `test_step`, which update

@@ -41,12 +41,15 @@ class CheckpointHooks(Component, LightningModule):
         """The meanings of x by its data, in JSON, see `skipvae.training.codecs`; in its checkpoints."""
         self.restored_step: int | None = None
         """The step of the checkpoint that an evaluation has loaded: Lightning would log the results at step 0."""
+        self.source: Path | None = None
+        """The checkpoint that it was loaded from, unless it has been trained since."""
         self._saved_optimizers: Any = None
 
     def setup(self, stage: str) -> None:
         """Forgets an earlier checkpoint; takes the vocabulary or the columns of the data."""
         super().setup(stage)
         self.restored_step = self._saved_optimizers = None
+        self.source = None if stage == "fit" else self.source
         self.codecs = codecs_of(getattr(self.trainer, "datamodule", None)) or self.codecs
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -54,10 +57,18 @@ class CheckpointHooks(Component, LightningModule):
         self.loss_monitor.check(self)
         self._describe(checkpoint)
 
-    def _describe(self, checkpoint: dict[str, Any]) -> None:
+    @property
+    def description(self) -> dict[str, Any]:
+        """What suffices to build the model and to read its x, in plain types: version, spec and codecs.
+
+        Raises:
+            FloatingPointError: if weights are not finite, for which nobody needs a description.
+        """
         check_weights(self)
-        described = {"version": VERSION, "model": self.spec, "terms": self.loss_monitor.state_dict()}
-        checkpoint[SPEC_KEY] = described | self.codecs
+        return {"version": VERSION, "model": self.spec} | self.codecs
+
+    def _describe(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[SPEC_KEY] = self.description | {"terms": self.loss_monitor.state_dict()}
 
     def save_checkpoint(self, path: str | Path) -> None:
         """Saves weights, description and codecs without a Trainer; nothing of a training that could be resumed.
@@ -66,7 +77,8 @@ class CheckpointHooks(Component, LightningModule):
             path: file to write; it appears once it is complete.
 
         Raises:
-            ValueError: if weights are not finite, or the path is a folder.
+            FloatingPointError: if weights are not finite.
+            ValueError: if the path is a folder.
             OSError: if it cannot be written.
         """
         content: dict[str, Any] = {"state_dict": self.state_dict(), "epoch": 0, "global_step": 0}
@@ -130,12 +142,33 @@ class CheckpointHooks(Component, LightningModule):
             FileNotFoundError: if there is no such file.
             ValueError: if it is no checkpoint of this project, cut short, unsafe, or of another class of model.
         """
-        checkpoint = read_checkpoint(checkpoint_path, map_location)
-        spec = spec_in(checkpoint, checkpoint_path)
-        with no_larger_than(checkpoint["state_dict"], checkpoint_path):
+        model = cls.from_content(
+            read_checkpoint(checkpoint_path, map_location), checkpoint_path, map_location, strict, **overrides
+        )
+        model.source = Path(checkpoint_path).resolve() if isinstance(checkpoint_path, (str, Path)) else None
+        return model
+
+    @classmethod
+    def from_content(
+        cls, content: dict[str, Any], name: object, map_location: Any = "cpu", strict: bool = True, **overrides: Any
+    ) -> Self:
+        """The model in the content of a checkpoint, in evaluation mode.
+
+        Args:
+            content: weights, as `state_dict`, and the model's description.
+            name: of the content, for messages.
+            map_location: device to move to.
+            strict: whether the weights must match the model exactly.
+            **overrides: arguments of the model to replace.
+
+        Raises:
+            ValueError: if there is no description, or it and the weights do not fit each other.
+        """
+        spec = spec_in(content, name)
+        with no_larger_than(content["state_dict"], name):
             model = build(spec, cls, **overrides)
         if strict:
-            check_fits(checkpoint, model, checkpoint_path)
-        model.load_state_dict(checkpoint["state_dict"], strict=strict)
-        model.codecs = codecs_in(checkpoint)
+            check_fits(content, model, name)
+        model.load_state_dict(content["state_dict"], strict=strict)
+        model.codecs = codecs_in(content)
         return model.to(map_location).eval() if isinstance(map_location, (str, torch.device)) else model.eval()

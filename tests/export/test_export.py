@@ -239,7 +239,7 @@ def test_a_file_that_differs_from_its_model_is_not_left_there(tmp_path: Path, mo
 
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skipvae.export.formats.find_spec", lambda name: None if name == "onnxscript" else name)
+    monkeypatch.setattr("skipvae.errors.find_spec", lambda name: None if name == "onnxscript" else name)
     with pytest.raises(ModuleNotFoundError, match=r"needs onnxscript, .* pip install 'skipvae\[export\]'"):
         export_model(make("table"), tmp_path / "new", "onnx")
     assert not (tmp_path / "new").exists()
