@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.vocabulary import UNK, Vocabulary
+from datamodules.piece_encoder import UNK
+from datamodules.vocabulary import Vocabulary
 
 TooLong = Literal["drop", "truncate"]
 
@@ -79,7 +80,7 @@ def encode_lines(
         long=int(long.sum()),
         tokens=len(tokens) - 2 * len(texts),
         unknown=int((tokens == UNK).sum()),
-        words=len(texts) + sum(map(len, map(str.split, texts))),
+        words=len(texts) + len(" ".join(texts).split()),
         characters=len(texts) + sum(map(len, texts)),
         bytes=len(texts) + len("".join(texts).encode()),
     )

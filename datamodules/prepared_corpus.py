@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from datamodules.corpus_rows import SPLITS
-from datamodules.vocabulary import PAD, Vocabulary
+from datamodules.piece_encoder import PAD
+from datamodules.vocabulary import Vocabulary
 
 VERSION = 1
 """Of what is stored; a change in it is a new version."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
-from datamodules.vocabulary import UNK, Vocabulary
+from datamodules.piece_encoder import UNK
+from datamodules.vocabulary import Vocabulary
 
 NOTABLE = 0.05
 """Fraction of unknown words, or of sentences left out or truncated, above which there is a warning."""

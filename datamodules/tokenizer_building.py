@@ -16,7 +16,7 @@ Normalization = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 def count_words(lines: Iterable[str]) -> Counter[str]:
     """How often each string between spaces occurs."""
-    return Counter(chain.from_iterable(map(str.split, lines)))
+    return Counter(" ".join(lines).split())
 
 
 def symbols_of(unknown: str, max_size: int, num_bytes: int = 0) -> list[str]:
@@ -116,7 +116,9 @@ def _of_units(splits: Any, normalizer: Any, unknown: str) -> Tokenizer:
 
 def _with_units(tokenizer: Tokenizer, counts: Mapping[str, int], max_size: int, unknown: str) -> Tokenizer:
     symbols = symbols_of(unknown, max_size)
-    frequent = sorted((unit for unit in counts if unit not in symbols), key=lambda unit: (-counts[unit], unit))
+    least = min(sorted(counts.values(), reverse=True)[:max_size], default=0)
+    frequent = sorted(unit for unit, count in counts.items() if count >= least and unit not in symbols)
+    frequent.sort(key=counts.__getitem__, reverse=True)  # and among equals in the order of before
     known = [*symbols, *frequent][:max_size]
     tokenizer.model = models.WordLevel({unit: number for number, unit in enumerate(known)}, unk_token=unknown)
     return tokenizer

@@ -1,19 +1,16 @@
 """From text to token ids and back, by the library `tokenizers`, whose JSON format vocabularies are stored in."""
 
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer
 
 from datamodules.adopted_tokenizer import adopted
+from datamodules.piece_encoder import BOS, EOS, PAD, PieceEncoder
 from datamodules.tokenizer_building import (
-    CHARACTER,
     Normalization,
     Tokenization,
     byte_pairs,
@@ -22,13 +19,6 @@ from datamodules.tokenizer_building import (
     normalizer_of,
     words,
 )
-
-PAD, UNK, BOS, EOS = range(4)
-"""Ids of the special tokens: padding, a word outside the vocabulary, beginning and end of a sentence."""
-
-_CHUNK = 10_000  # pieces of text at a time: the library returns a large object for each
-_LOCAL = frozenset({"Lowercase", "NFC", "NFD", "NFKC", "NFKD"})  # normalizers that no space sees
-_MOST_KNOWN = 4_000_000  # characters of the pieces whose ids are remembered: some 150 MB
 
 
 class Vocabulary:
@@ -51,9 +41,7 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self.words = [word for word, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
-        self._pieces = _pieces_of(tokenizer)
-        self._known: dict[str, list[int]] = {}
-        self._num_known = 0
+        self._encoder = PieceEncoder(tokenizer)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -134,7 +122,7 @@ class Vocabulary:
         Raises:
             ValueError: If a text holds a special token other than that of an unknown word.
         """
-        body, lengths = self._ids(lines)
+        body, lengths = self._encoder.ids(lines)
         special = (body == PAD) | (body == BOS) | (body == EOS)
         if special.any():
             position = int(special.argmax())
@@ -172,26 +160,6 @@ class Vocabulary:
                 shortened[row] = shortened[row][:first_beyond].rstrip()
             rows = [row for row, _ in long]
         return shortened
-
-    def _ids(self, lines: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The token ids of all lines, one after the other, and how many each has.
-
-        Each distinct piece of text is encoded once, ten times faster than all of them.
-        """
-        pieces = [self._pieces(line) for line in lines]
-        if self._num_known > _MOST_KNOWN:
-            self._known, self._num_known = {}, 0
-        new = list(set(chain.from_iterable(pieces)) - self._known.keys())
-        self._num_known += sum(map(len, new))
-        for start in range(0, len(new), _CHUNK):
-            some = new[start : start + _CHUNK]
-            encodings = self._tokenizer.encode_batch_fast(some)
-            self._known.update((piece, encoding.ids) for piece, encoding in zip(some, encodings, strict=True))
-        parts = [self._known[piece] for piece in chain.from_iterable(pieces)]
-        body = np.fromiter(chain.from_iterable(parts), np.int32)
-        sizes = np.fromiter(map(len, parts), np.int64, len(parts))
-        ends = np.concatenate([[0], sizes.cumsum()])[np.cumsum([0, *map(len, pieces)])]
-        return body, np.diff(ends)
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of a sentence, up to EOS."""
@@ -247,22 +215,3 @@ class Vocabulary:
             raise ValueError(
                 f"{path} is no vocabulary of this project ({error}): take the vocabulary.json of a run's folder"
             ) from error
-
-
-def _pieces_of(tokenizer: Tokenizer) -> Callable[[str], list[str]]:
-    """How a text may be cut into pieces that are encoded by themselves as they are within it."""
-    description = json.loads(tokenizer.to_str())
-    normalizer, splits = description["normalizer"], description["pre_tokenizer"] or {}
-    steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
-    if description["added_tokens"] or any(step["type"] not in _LOCAL for step in steps):
-        return lambda text: [text]
-    splits = splits.get("pretokenizers", [splits])[0]
-    kind = splits.get("type")
-    if isinstance(tokenizer.model, models.WordLevel) and kind == "WhitespaceSplit":
-        return str.split
-    if isinstance(tokenizer.model, models.WordLevel) and not steps and splits.get("pattern") == {"Regex": CHARACTER}:
-        return list
-    if isinstance(tokenizer.model, models.BPE) and kind == "ByteLevel" and splits["use_regex"]:
-        # byte pairs never cross a space, which belongs to what follows it, if that is no space
-        return re.compile(r"(?= \S)").split if not splits["add_prefix_space"] else lambda text: [text]
-    return lambda text: [text]

@@ -8,7 +8,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from datamodules import TextDataModule
-from datamodules.vocabulary import UNK, Vocabulary
+from datamodules.piece_encoder import UNK
+from datamodules.vocabulary import Vocabulary
 
 LINES = ["The cat sat on the mat.", "Die Kuh müht sich, sehr!", "the cats' hats  are red"] * 4
 UNSEEN = "a cat\tmüht 世 on  <mask>  the red hat"

@@ -1,10 +1,12 @@
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
-from datamodules.vocabulary import UNK, Vocabulary
+from datamodules.piece_encoder import UNK
+from datamodules.vocabulary import Vocabulary
 
 LINES = ["the cat saw the dog", "the dog saw <unk>", "a Cat, a hat"]
 
@@ -76,3 +78,26 @@ def test_bad_vocabularies_are_refused(tmp_path: Path) -> None:
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(ValueError, match="no vocabulary"):
             Vocabulary.load(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize("options", [{}, {"lowercase": True}, {"split_punctuation": True, "lowercase": True}])
+@pytest.mark.parametrize("kind", ["word", "bpe"])
+def test_fast_encoding_is_that_of_the_library(kind: Any, options: dict[str, Any]) -> None:
+    random = Random(0)
+    signs = [" "] * 8 + [
+        *"aábBΣ日😀'12.,!-()\t\u3000\u00a0\u0085",
+        "'s",
+        "  ",
+        "   ",
+        "<eos",
+        "<unk>",
+        "don't",
+        "Straße",
+    ]
+    texts = ["".join(random.choices(signs, k=random.randint(0, 40))) for _ in range(2000)]
+    known = [text.replace("<unk>", "") for text in texts]
+    vocabulary = Vocabulary.build(known, 500, kind, **options)
+    tokens, lengths = vocabulary.encode(texts)
+    wanted = [encoding.ids for encoding in vocabulary._tokenizer.encode_batch_fast(texts)]
+    assert lengths.tolist() == [len(ids) + 2 for ids in wanted]
+    assert tokens.tolist() == [token for ids in wanted for token in (2, *ids, 3)]
