@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 
 def _option(default: Any, text: str) -> Any:
@@ -162,7 +162,7 @@ class Export:
     """
 
     ckpt_path: str = field(metadata={"help": CHECKPOINT})
-    format: Literal["onnx", "torch_export"] = field(
+    format: str = field(
         metadata={
             "help": "`onnx`, for onnxruntime and others (needs pip install 'skipvae[export]'), or `torch_export`, for "
             "torch.export.load."

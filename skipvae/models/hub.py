@@ -14,8 +14,8 @@ from skipvae.persistence.checkpoint import SPEC_KEY
 from skipvae.persistence.migration import upgrade
 
 WEIGHTS, CONFIG, CARD, TRAINING = "model.safetensors", "config.json", "README.md", "training.yaml"
-DIGEST = "weights_sha256"
-"""Entry of config.json: of the weights that belong to it. An interrupted save may leave others beside it."""
+DIGEST = "sha256"
+"""Entry of config.json: of the weights and the description, see `_digest`."""
 
 
 class SharedModel(ModelHubMixin, library_name="skipvae"):
@@ -61,10 +61,9 @@ class SharedModel(ModelHubMixin, library_name="skipvae"):
         if training is not None:
             with atomic_write(save_directory / TRAINING) as file:
                 file.write(training)
-        with (save_directory / WEIGHTS).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        config = {SPEC_KEY: description, DIGEST: _digest((save_directory / WEIGHTS).read_bytes(), description)}
         with atomic_write(save_directory / CONFIG) as file:
-            json.dump({SPEC_KEY: description, DIGEST: digest}, file, indent=2, ensure_ascii=False)
+            json.dump(config, file, indent=2, ensure_ascii=False)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """See `card_of`."""
@@ -105,11 +104,20 @@ def content_of(name: str | Path, **options: Any) -> dict[str, Any]:
     damaged = f"{name} is not complete or damaged: save or download it again"
     config = json.loads(config_file.read_text(encoding="utf-8"))
     data = weights_file.read_bytes()
-    if config.get(DIGEST) != hashlib.sha256(data).hexdigest():
-        raise ValueError(f"{damaged} ({WEIGHTS} is not the one that {CONFIG} belongs to)")
+    if not isinstance(config.get(SPEC_KEY), dict):
+        raise ValueError(f"{name} was not written by skipvae: {CONFIG} does not say which model it holds")
+    if config.get(DIGEST) != _digest(data, config[SPEC_KEY]):
+        raise ValueError(f"{damaged} ({WEIGHTS} and {CONFIG} are not those that were saved together)")
     try:
-        content = {SPEC_KEY: config.get(SPEC_KEY), "state_dict": load(data)}
+        content = {SPEC_KEY: config[SPEC_KEY], "state_dict": load(data)}
     except Exception as error:  # any kind, depending on the damaged byte
         raise ValueError(f"{damaged} ({error})") from error
     upgrade(content[SPEC_KEY], content["state_dict"])
     return content
+
+
+def _digest(weights: bytes, description: Any) -> str:
+    """A checksum of both, which neither file has: of a save cut short, a byte that flipped, an edit by hand."""
+    digest = hashlib.sha256(weights)
+    digest.update(json.dumps(description, sort_keys=True).encode())
+    return digest.hexdigest()

@@ -34,5 +34,6 @@ def test_mistakes_are_answered_before_the_work(tiny_run: Path, capsys: pytest.Ca
     assert "file is a file: give the name of a folder" in error_of(capsys, *options, "--output=file")
     assert "tolerance is 0.0: give a number above 0" in error_of(capsys, *options, "--tolerance=0")
     assert "format" in error_of(capsys, "export", "--ckpt_path=best")
-    assert "tflite" in error_of(capsys, "export", "--ckpt_path=best", "--format=tflite")
+    wrong = error_of(capsys, "export", "--ckpt_path=best", "--format=tflite")
+    assert wrong == "format is 'tflite': choose from onnx, torch_export"
     assert sorted(path.name for path in Path().iterdir()) == ["file", "lightning_logs"]

@@ -154,16 +154,26 @@ def test_weights_that_are_not_finite_are_not_shared(tmp_path: Path) -> None:
 # -- folders of strangers ---------------------------------------------------------------------------------------------
 
 
-def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def rewrite(folder: Path, change: Callable[[Any], Any], weights: bytes | None = None) -> None:
+    """Other weights and another description, with the right checksum."""
+    config = json.loads((folder / "config.json").read_text())
+    weights = (folder / "model.safetensors").read_bytes() if weights is None else weights
+    change(config["skipvae"])
+    described = json.dumps(config["skipvae"], sort_keys=True).encode()
+    config["sha256"] = hashlib.sha256(weights + described).hexdigest()
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes(weights)
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Another config.json, with the checksum of before."""
     config = json.loads((folder / "config.json").read_text())
     change(config)
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def put(folder: Path, weights: bytes) -> None:
-    """Other weights, with the right digest."""
-    (folder / "model.safetensors").write_bytes(weights)
-    rewrite(folder, lambda config: config.update(weights_sha256=hashlib.sha256(weights).hexdigest()))
+def decoder_of(description: Any) -> Any:
+    return description["model"]["init_args"]["decoder"]
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -173,27 +183,30 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a list": (lambda f: (f / "config.json").write_text("[1]"), "config.json is damaged or not of"),
     "bytes": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json is damaged or not of"),
     "deep": (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json is damaged or not of"),
-    "another library": (lambda f: rewrite(f, lambda c: c.pop("skipvae")), "was not written by skipvae"),
+    "another library": (lambda f: edit(f, lambda c: c.pop("skipvae")), "was not written by skipvae"),
     "one byte": (
         lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-1] + b"?"),
         "is not complete or damaged: save or download it again",
     ),
-    "pickled code": (lambda f: put(f, pickle.dumps(Bomb())), "is not complete or damaged"),
+    "one number": (
+        lambda f: edit(f, lambda c: c["skipvae"]["model"]["init_args"].update(free_bits=0.75)),
+        "is not complete or damaged: save or download it again",
+    ),
+    "pickled code": (lambda f: rewrite(f, lambda d: d, pickle.dumps(Bomb())), "is not complete or damaged"),
+    "a list of models": (lambda f: rewrite(f, lambda d: d.update(model=[1])), "was not written by skipvae"),
     "an unknown class": (
-        lambda f: rewrite(f, lambda c: c["skipvae"]["model"]["init_args"]["decoder"].update(class_path="os.system")),
+        lambda f: rewrite(f, lambda d: decoder_of(d).update(class_path="os.system")),
         "the class os.system is not known here: import the module that defines it",
     ),
     "a huge model": (
-        lambda f: rewrite(
-            f, lambda c: c["skipvae"]["model"]["init_args"]["decoder"]["init_args"].update(hidden_dim=10**6)
-        ),
+        lambda f: rewrite(f, lambda d: decoder_of(d)["init_args"].update(hidden_dim=10**6)),
         "describes a model that cannot be built: it is larger than the one whose weights the file holds",
     ),
     "another model": (
-        lambda f: rewrite(f, lambda c: c["skipvae"]["model"]["init_args"]["decoder"]["init_args"].update(num_layers=1)),
+        lambda f: rewrite(f, lambda d: decoder_of(d)["init_args"].update(num_layers=1)),
         "does not fit the model",
     ),
-    "arguments": (lambda f: rewrite(f, lambda c: c.update(model=1, files=["x"], name="y")), ""),
+    "arguments": (lambda f: edit(f, lambda c: c.update(model=1, files=["x"], name="y")), ""),
 }
 
 
