@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -16,17 +14,20 @@ from rich.progress import Progress
 
 from datamodules.class_order import in_order
 from datamodules.images import Examples, ImageDataModule, Splits
-from datamodules.pictures import EXTENSIONS, Fit, Format, is_colored, picture_files, quiet_decoders, read_picture
+from datamodules.pictures import EXTENSIONS, Fit, Format, is_colored, picture_files, quiet_decoders, read_pictures
 from datamodules.prepared import cache_folders, find, key_of, prepare
 from datamodules.randomness import Stream, permutation
 from datamodules.tensors import check_fractions
+from datamodules.workers import Workers, num_cores
 
 SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 """Names of subfolders that are splits and no classes."""
 MAX_SIZE = 4096
 """Pixels of the height or width of an image, at most."""
-AT_A_TIME = 1024
-"""Pictures that are handed to the threads together."""
+AT_A_TIME = 32
+"""Pictures that are handed to a process together."""
+MANY = 1000
+"""Pictures from which on it pays to start processes."""
 NUM_LOOKED_AT = 64
 """Pictures that decide whether a folder is in colour, spread evenly over it."""
 
@@ -41,7 +42,7 @@ class ImageFolderDataModule(ImageDataModule):
     """The pictures in a folder: PNG, JPEG, WebP, GIF (first frame), BMP, TIFF; of any sizes and modes.
 
     Subfolders are classes, or `train`, `val` and `test` with or without classes in them. A split that has no folder is
-    drawn from the training pictures, by the seed of the split. Pictures are read once, by several threads, into a
+    drawn from the training pictures, by the seed of the split. Pictures are read once, by all cores, into a
     memory-mapped file of bytes beside the data or in a cache folder; from then on a start reads no picture, or some,
     for their colour, and the folder may be larger than memory. Files that cannot be read are left out, counted and
     named. Classes are in the order of their numbers or of the alphabet.
@@ -216,15 +217,15 @@ class ImageFolderDataModule(ImageDataModule):
         # Written and not mapped, for a full disk is an error to report only where something is written.
         with (
             (folder / "images.npy").open("wb") as file,
-            quiet_decoders(),
-            ThreadPoolExecutor() as pool,
+            Workers(num_cores() if len(pictures) >= MANY else 0) as workers,
             Progress(transient=True) as progress,
         ):
             _write_header(file, (len(pictures), *self.image_shape))
             bar = progress.add_task("reading pictures", total=len(pictures))
-            for start in range(0, len(pictures), AT_A_TIME):
-                some = pictures[start : start + AT_A_TIME]
-                for picture, pixels in zip(some, pool.map(partial(_read, self.root, self.format), some), strict=True):
+            parts = (pictures[start : start + AT_A_TIME] for start in range(0, len(pictures), AT_A_TIME))
+            jobs = ((some, ([str(self.root / picture.path) for picture in some], self.format)) for some in parts)
+            for some, read in workers.map(read_pictures, jobs):
+                for picture, pixels in zip(some, read, strict=True):
                     if isinstance(pixels, str):
                         unreadable.append(f"{picture.path} ({pixels})")
                     else:
@@ -256,14 +257,6 @@ def _pair(image_size: Sequence[int]) -> tuple[int, int]:
     if len(image_size) != 2:
         raise ValueError(f"image_size={list(image_size)} must be a number of pixels, or [height, width]")
     return image_size[0], image_size[1]
-
-
-def _read(root: Path, form: Format, picture: _Picture) -> NDArray[np.uint8] | str:
-    """The pixels, or why there are none."""
-    try:
-        return read_picture(root / picture.path, form)
-    except ValueError as error:
-        return str(error)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import scandir
 from pathlib import Path
@@ -87,6 +87,18 @@ def quiet_decoders() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield
+
+
+def read_pictures(paths: Sequence[str], form: Format) -> list[NDArray[np.uint8] | str]:
+    """The pixels of each picture, see `read_picture`, or why there are none."""
+    pixels: list[NDArray[np.uint8] | str] = []
+    with quiet_decoders():
+        for path in paths:
+            try:
+                pixels.append(read_picture(Path(path), form))
+            except ValueError as error:
+                pixels.append(str(error))
+    return pixels
 
 
 def read_picture(path: Path, form: Format) -> NDArray[np.uint8]:

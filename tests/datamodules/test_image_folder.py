@@ -103,12 +103,23 @@ def test_pictures_are_read_once_and_anew_when_they_change(pictures: Make, monkey
     root = pictures(a=range(10), b=range(10, 20))
     first = loaded(root)
     with monkeypatch.context() as patch:
-        patch.setattr("datamodules.image_folder.read_picture", lambda *_: pytest.fail("read again"))
+        patch.setattr("datamodules.image_folder.read_pictures", lambda *_: pytest.fail("read again"))
         assert levels(loaded(root)) == levels(first)
     Image.new("L", (9, 9), 200).save(root / "a" / "new.png")
     assert 200 in everything(loaded(root))
     assert loaded(root, image_size=[4, 6]).image_shape == (1, 4, 6)
     assert len(list((root / ".skipvae").iterdir())) == 3
+
+
+def test_other_processes_read_the_same_pictures(pictures: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = pictures(a=range(30), b=range(30, 60))
+    (root / "a" / "broken.png").write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match="broken"):
+        here = everything(loaded(root))
+    monkeypatch.setattr("datamodules.image_folder.MANY", 1)
+    shutil.rmtree(root / ".skipvae")
+    with pytest.warns(UserWarning, match=r"1 of 61 pictures .* a/broken.png \(cannot identify"):
+        assert everything(loaded(root)) == here
 
 
 def test_a_folder_that_cannot_be_written_uses_the_cache(
