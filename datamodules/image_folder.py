@@ -1,6 +1,7 @@
 """Pictures of one's own: a folder of picture files."""
 
 import json
+from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -16,7 +17,6 @@ from datamodules.class_order import in_order
 from datamodules.images import Examples, ImageDataModule, Splits
 from datamodules.pictures import EXTENSIONS, Fit, Format, is_colored, picture_files, quiet_decoders, read_pictures
 from datamodules.prepared import cache_folders, find, key_of, prepare
-from datamodules.randomness import Stream, permutation
 from datamodules.tensors import check_fractions
 from datamodules.workers import Workers, num_cores
 
@@ -42,10 +42,11 @@ class ImageFolderDataModule(ImageDataModule):
     """The pictures in a folder: PNG, JPEG, WebP, GIF (first frame), BMP, TIFF; of any sizes and modes.
 
     Subfolders are classes, or `train`, `val` and `test` with or without classes in them. A split that has no folder is
-    drawn from the training pictures, by the seed of the split. Pictures are read once, by all cores, into a
-    memory-mapped file of bytes beside the data or in a cache folder; from then on a start reads no picture, or some,
-    for their colour, and the folder may be larger than memory. Files that cannot be read are left out, counted and
-    named. Classes are in the order of their numbers or of the alphabet.
+    drawn from the training pictures, each by its path and the seed of the split, so that a picture that is added later
+    moves no other one to another split. Pictures are read once, by all cores, into a memory-mapped file of bytes beside
+    the data or in a cache folder; from then on a start reads no picture, or some, for their colour, and the folder may
+    be larger than memory. Files that cannot be read are left out, counted and named. Classes are in the order of their
+    numbers or of the alphabet.
 
     Attributes:
         test_files: The path of each test picture, relative to the root, complete after `setup`; for predictions.
@@ -56,7 +57,8 @@ class ImageFolderDataModule(ImageDataModule):
         fit: `crop` what is beyond the middle, `pad` with the background, or `stretch`.
         color: Three channels, or one; as the pictures are if not given.
         background: Grey level, 0 (black) to 255 (white), behind transparent pixels and around padded pictures.
-        val_fraction: Fraction of the training pictures held out for validation, if there is no folder for it.
+        val_fraction: Fraction of the training pictures held out for validation, if there is no folder for it:
+            approximately, and at least one.
         test_fraction: Likewise for test.
         split_seed: Of the splits.
         cache_dir: Folder for the prepared pictures; by default beside the data if that can be written, else in the
@@ -136,19 +138,19 @@ class ImageFolderDataModule(ImageDataModule):
         if len(names) > 1:
             self.label_names = names
         label_of = {name: label for label, name in enumerate(self.label_names)}
-        order = permutation(len(found), Stream.SPLIT, self.split_seed).tolist()  # so that classes take turns
-        pictures = [
-            _Picture(path.as_posix(), split, label_of.get(name, -1))
-            for path, split, name in map(found.__getitem__, order)
-        ]
+        pictures = [_Picture(path.as_posix(), split, label_of.get(name, -1)) for path, split, name in found]
+        # By chance, so that classes take turns; by its path alone, so that a picture that is added moves no other one.
+        pictures.sort(key=lambda picture: _chance(self.split_seed, picture.path))
         train = [i for i, picture in enumerate(pictures) if picture.split == "train"]
-        start = 0
+        chances = [_chance(self.split_seed, pictures[i].path) for i in train]
+        start, below = 0, 0.0
         for split in ("test", "val"):
             if split not in given:
-                size = max(1, round(self.fractions[split] * len(train)))
-                for i in train[start : start + size]:
+                below += self.fractions[split]
+                end = max(start + 1, bisect_left(chances, below))
+                for i in train[start:end]:
                     pictures[i] = pictures[i]._replace(split=split)
-                start += size
+                start = end
         if empty := ", ".join(split for split in SPLIT_NAMES if all(picture.split != split for picture in pictures)):
             raise ValueError(
                 f"{self.root} holds {len(pictures)} picture(s), and none is left for {empty}: add some, or lower "
@@ -251,6 +253,12 @@ class ImageFolderDataModule(ImageDataModule):
     def _warn(self, unreadable: Sequence[str], total: int) -> None:
         shown = "; ".join(unreadable[:5]) + ("; ..." if len(unreadable) > 5 else "")
         rank_zero_warn(f"{len(unreadable)} of {total} pictures in {self.root} cannot be read and are left out: {shown}")
+
+
+def _chance(seed: int, path: str) -> float:
+    """A number from 0 to 1 that is as good as random, a function of seed and path."""
+    digest = blake2b(f"{seed}/{path}".encode(errors="surrogateescape"), digest_size=7).digest()
+    return int.from_bytes(digest) / 2.0**56
 
 
 def _pair(image_size: Sequence[int]) -> tuple[int, int]:
