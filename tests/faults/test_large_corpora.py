@@ -4,7 +4,9 @@ import errno
 import os
 import resource
 import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +70,33 @@ def test_a_killed_preparation_does_not_hinder_the_next(tmp_path: Path, inject: I
     data = TextDataModule(str(tmp_path / "corpus.txt"))
     data.setup()
     assert len(data.splits["train"].ids) == 48
+    assert [name.split("-")[0] for name in os.listdir(tmp_path / ".skipvae")] == ["text"]
+
+
+def slowly() -> None:
+    """Prepares a corpus, if no other process does, in a second; says who it was that did it."""
+    real = vars(corpus_writer)["duplicate_fractions"]
+
+    def slow(**hashes: Any) -> dict[str, float]:
+        Path(f"prepared-by-{os.getpid()}").touch()
+        time.sleep(1)
+        return real(**hashes)
+
+    vars(corpus_writer)["duplicate_fractions"] = slow
+    data = TextDataModule("corpus.txt", batch_size=4)
+    assert data.vocab_size == 4 + 3 + 48  # asked for before training
+    data.setup()
+    print([tokens.tolist() for tokens, _ in data.train_dataloader()])
+
+
+def test_of_processes_that_start_together_one_prepares(tmp_path: Path, inject: Inject) -> None:
+    (tmp_path / "corpus.txt").write_text("".join(f"the cat number {number}\n" for number in range(60)))
+    with inject("processes prepare a corpus together", 3):
+        children = [Child(slowly, folder=tmp_path, said=f"said_{number}.txt") for number in range(3)]
+        said = [child.done() for child in children]
+        assert len(list(tmp_path.glob("prepared-by-*"))) == 1
+        assert sum("another process prepares" in text for text in said) == 2
+        assert len({text.splitlines()[-1] for text in said}) == 1
     assert [name.split("-")[0] for name in os.listdir(tmp_path / ".skipvae")] == ["text"]
 
 
