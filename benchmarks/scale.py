@@ -11,7 +11,8 @@ processor over all processes, so that other work on the machine hardly counts; "
 is the time from the call to data that can be asked for a batch, in another process that finds the files, imports left
 out. Training batches are those of one process, without workers, after the first one. Memory is the largest amount of
 anonymous memory of all processes beyond that of torch and Lightning at the start: the pages of mapped files do not
-count, as the system may take them back. They take turns, each in a process of its own.
+count, as the system may take them back. Ours has a limit that the system sets (RLIMIT_DATA) beyond what it has at the
+start: more would end in an error. They take turns, each in a process of its own.
 """
 
 import argparse
@@ -48,12 +49,13 @@ HELD_OUT = 100
 def make_text(path: Path, number: int) -> None:
     """Lines of words by Zipf's law, with lengths around twelve."""
     random = np.random.default_rng(0)
-    words = np.array([f"{prefix}{rank:x}" for rank, prefix in zip(range(200_000), "ptkbdg" * 40_000, strict=False)])
+    words = [f"{prefix}{rank:x}" for rank, prefix in zip(range(200_000), "ptkbdg" * 40_000, strict=False)]
     limits = (1 / np.arange(1, len(words) + 1)).cumsum()
     with path.open("w") as file:
         for start in range(0, number, 100_000):
             lengths = random.lognormal(2.4, 0.5, min(100_000, number - start)).astype(int).clip(3, 60)
-            drawn = words[np.searchsorted(limits, random.random(lengths.sum()) * limits[-1])].tolist()
+            ranks = np.searchsorted(limits, random.random(lengths.sum()) * limits[-1])
+            drawn = list(map(words.__getitem__, ranks.tolist()))
             for end in lengths.cumsum() - 1:
                 drawn[end] += "\n"
             file.write(" ".join(drawn).replace("\n ", "\n"))
@@ -109,7 +111,8 @@ class _Sampler:
         self.batches = LengthBuckets(lengths, BATCH_SIZE, seed=0)
 
     def __iter__(self) -> Iterator[list[int]]:
-        return (index.tolist() for index in self.batches)
+        for index in self.batches:  # not in order before the first one is asked for
+            yield index.tolist()
 
 
 def _tokenizer(texts: Iterator[str], options: dict[str, Any]) -> str:
@@ -151,10 +154,16 @@ def answer(kind: str, path: str, cache: str, options: str) -> None:
         import datasets
 
         datasets.disable_progress_bars()
+    choices = json.loads(options)
+    limit = choices.pop("limit_gb", None)
+    if limit is not None and kind == "ours":
+        status = Path("/proc/self/status").read_text().splitlines()
+        (used,) = (int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))
+        resource.setrlimit(resource.RLIMIT_DATA, (used + int(limit * 1e9), resource.RLIM_INFINITY))
     before = _processor_time()
     with Memory() as memory:
         started = time.perf_counter()
-        batches = next(CONTENDERS[kind](Path(path), Path(cache), json.loads(options)))
+        batches = next(CONTENDERS[kind](Path(path), Path(cache), choices))
         clock, processor = time.perf_counter() - started, _processor_time() - before
         started = time.perf_counter()
         next(batches)
@@ -208,10 +217,15 @@ def main() -> None:
     parser.add_argument("--tokenization", choices=["word", "bpe"], default="word")
     parser.add_argument("--vocab_size", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit_gb", type=float, default=2.0, help="of ours, beyond what it has at the start")
     parser.add_argument("--only", choices=list(CONTENDERS))
     parser.add_argument("--folder", help="where the text and the caches are made; by default a temporary folder")
     arguments = parser.parse_args()
-    options = {"tokenization": arguments.tokenization, "vocab_size": arguments.vocab_size}
+    options = {
+        "tokenization": arguments.tokenization,
+        "vocab_size": arguments.vocab_size,
+        "limit_gb": arguments.limit_gb,
+    }
     for number in arguments.lines:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             path = Path(folder, "text.txt")
