@@ -1,6 +1,7 @@
 """The codec between sentences as people write them and token ids, by the vocabulary of a model."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,9 @@ class TextCodec:
         return rows
 
 
+@lru_cache(maxsize=4)
 def _tokenizer(vocabulary: str) -> Tokenizer:
+    # kept: each new one would take time, and memory that the library does not give back
     try:
         return Tokenizer.from_str(vocabulary)
     except Exception as error:  # the library raises bare exceptions

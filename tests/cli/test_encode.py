@@ -19,6 +19,7 @@ from skipvae.cli.code_files import open_codes, read_codes
 from skipvae.decoders import MLPDecoder, ResNetDecoder
 from skipvae.encoders import MLPEncoder
 from skipvae.inference import SemiAmortized
+from skipvae.text import codec
 from tests.command_line import ROOT, contents, error_of
 from tests.models.test_values import image_model, table_model, text_model
 
@@ -232,6 +233,16 @@ def test_memory_does_not_grow_with_the_inputs(sentences: VAE) -> None:
         assert arrays["input"].tolist() == ["a", "bb\n"] * 3
         assert arrays["position"].tolist() == [-1, 3] * 3
         assert arrays["mean"].shape == (6, 2)
+
+
+def test_the_vocabulary_of_a_long_job_is_read_once(sentences: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library does not give back the memory of a tokenizer."""
+    monkeypatch.setattr("skipvae.cli.encode.WINDOW", 2)
+    Path("long.txt").write_text("a b c\n" * 30)
+    codec._tokenizer.cache_clear()
+    main(["encode", "--ckpt_path=a.ckpt", "long.txt"])
+    assert len(rows_of("codes.csv")) == 30
+    assert codec._tokenizer.cache_info().misses == 1
 
 
 def test_sentences_come_through_a_pipe(sentences: VAE) -> None:
