@@ -92,7 +92,7 @@ class _UnitIds(dict[str, int]):
 
 
 def _pieces_of(tokenizer: Tokenizer) -> tuple[str, bool]:
-    """What pieces of a text are encoded by themselves as they are within it, and whether each of them is one token."""
+    """The cut of a text into pieces that are encoded as they are within it, and whether each of them is one token."""
     description = json.loads(tokenizer.to_str())
     normalizer, splits = description["normalizer"], description["pre_tokenizer"] or {}
     steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])

@@ -40,7 +40,7 @@ class TokenizedSplit(NamedTuple):
 
 
 class PreparedCorpus:
-    """What `write_corpus` wrote into a folder.
+    """The content of a folder that `write_corpus` wrote.
 
     Args:
         folder: The folder.

@@ -93,7 +93,7 @@ class TensorDataModule(InMemoryDataModule):
         return (example.tobytes() for example in examples[0].numpy())
 
     def members(self, train: Any) -> Iterable[bytes]:
-        """What identifies each training example from one run of the program to the next; nothing: not compared."""
+        """An identity of each training example that lasts from one run of the program to the next; none: not compared."""
         return ()
 
     # -- the same for all -------------------------------------------------------------------------------------------

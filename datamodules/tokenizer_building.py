@@ -29,7 +29,7 @@ def symbols_of(unknown: str, max_size: int, num_bytes: int = 0) -> list[str]:
 
 
 def normalizer_of(lowercase: bool, normalization: Normalization | None) -> Any:
-    """What is done to a text before it is cut; None if nothing is.
+    """The change of a text before it is cut; None if there is none.
 
     Raises:
         ValueError: If it is no form of Unicode.

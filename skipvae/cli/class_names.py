@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from skipvae.persistence.spec import Component
 
 BASES: tuple[type[Any], ...] = (Component, LightningDataModule, Callback, Logger, Optimizer, LRScheduler)
-"""What a config may name: their subclasses, without a module once that is loaded."""
+"""Classes whose subclasses a config may name, without a module once that is loaded."""
 
 
 def about_class(message: str) -> str | None:

@@ -106,7 +106,7 @@ def parts_of(model: GenerativeModel) -> list[Part]:
 
 
 def notes_of(model: GenerativeModel) -> list[str]:
-    """What the files of a model leave out, in sentences for its user."""
+    """The parts of a model that its files leave out, in sentences for its user."""
     found = list[str]()
     if isinstance(model, VAE) and not isinstance(model.inference, Amortized):
         name = type(model.inference).__name__

@@ -59,7 +59,7 @@ class CheckpointHooks(Component, LightningModule):
 
     @property
     def description(self) -> dict[str, Any]:
-        """What suffices to build the model and to read its x, in plain types: version, spec and codecs.
+        """The description that suffices to build the model and to read its x, in plain types: version, spec and codecs.
 
         Raises:
             FloatingPointError: if weights are not finite, for which nobody needs a description.
