@@ -93,7 +93,7 @@ class TensorDataModule(InMemoryDataModule):
         return (example.tobytes() for example in examples[0].numpy())
 
     def members(self, train: Any) -> Iterable[bytes]:
-        """An identity of each training example that lasts from one run of the program to the next; none: not compared."""
+        """An identity of each training example that lasts from one start to the next; none: they are not compared."""
         return ()
 
     # -- the same for all -------------------------------------------------------------------------------------------
