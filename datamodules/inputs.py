@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from datamodules.arrays import read_arrays
 from datamodules.pictures import EXTENSIONS, Format, picture_files, quiet_decoders, read_picture
 from datamodules.table_stream import stream_table
-from datamodules.text_tables import looks_like_table, records
+from datamodules.text_tables import TABLES, flaw, has_lines, looks_like_table, records
 
 ARRAYS = frozenset({".npy", ".npz", ".pt", ".pth"})
 """Endings of files of arrays."""
-FILES = frozenset({".txt", ".csv", ".tsv", ".json", ".jsonl", ".gz", ".md"}) | ARRAYS | EXTENSIONS
+FILES = frozenset({".txt", ".gz", ".md"}) | TABLES | ARRAYS | EXTENSIONS
 """Endings of what is meant as a file and no sentence."""
 MAX_LINE = 1_000_000
 """Bytes of a line, at most: one of more is no sentence."""
@@ -71,8 +72,9 @@ def read_inputs(
         if modality == "text":
             column = settings.get("text_column")
             if column is not None and looks_like_table(name):
+                first = int(has_lines(name))
                 for position, text, label, reason in records(name, column, settings.get("label_column"), strict=False):
-                    found = _sentence(name, text or "", position + 1, labelled=False)
+                    found = _sentence(name, text or "", position + first, labelled=False)
                     yield found._replace(label=label, reason=reason or found.reason)
             else:
                 yield from _sentences(name, bool(settings.get("labelled")))
@@ -94,8 +96,8 @@ def read_inputs(
 def _sentences(name: str, labelled: bool) -> Iterator[Input]:
     """The lines of a text file or of standard input, or a sentence."""
     path = Path(name)
-    if name != "-" and not _is_file(path):
-        if path.suffix.lower() in FILES and " " not in name.strip():
+    if name != "-" and not (name.strip() and _is_file(path)):
+        if path.suffix.lower() in FILES and ("/" in name or " " not in name.strip()):
             raise FileNotFoundError(f"there is no file {name}: give a file, a sentence, or - for standard input")
         yield _sentence(name, name, None, labelled=False)
         return
@@ -139,8 +141,8 @@ def _sentence(name: str, text: str, position: int | None, labelled: bool) -> Inp
     label = ""
     if labelled and "\t" in text:
         label, _, text = text.partition("\t")
-    if "\0" in text:
-        return Input(name, None, "a NUL byte", position)
+    if reason := flaw(text):
+        return Input(name, None, reason, position)
     empty = not text.strip()
     return Input(name, None if empty else text, "empty" if empty else "", position, label.strip())
 
@@ -187,6 +189,13 @@ def _pixels(form: Format, path: Path) -> Any:
 def _arrays(name: str) -> Iterator[Input]:
     """The images of a file of arrays, as they are; labels are numbers."""
     found = read_arrays(Path(name).expanduser(), mapped=True)
-    images, labels = found if isinstance(found, tuple) else (found, None)
+    images, given = found if isinstance(found, tuple) else (found, None)
+    labels = None if given is None else np.asarray(given)
+    if isinstance(images, Tensor):
+        images = (images.float() if images.is_floating_point() else images).detach().numpy()
+    if np.ndim(images) < 3:
+        raise ValueError(f"{name} holds an array of shape {np.shape(images)}: give images (N, C, H, W) or (N, H, W, C)")
+    if labels is not None and labels.shape != (len(images),):
+        raise ValueError(f"{name} has {len(images)} images and labels of shape {labels.shape}: give one label each")
     for row, image in enumerate(images):
-        yield Input(name, np.asarray(image), "", row, "" if labels is None else str(labels[row].item()))
+        yield Input(name, np.asarray(image), "", row, "" if labels is None else str(labels[row]))

@@ -81,7 +81,10 @@ def columns_of(path: str) -> list[str]:
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {path}: {ADVICE}")
     if is_parquet(file):
-        return list(next(parquet_tables(file, 1)).cells)
+        table = next(parquet_tables(file, 1), None)
+        if table is None:
+            raise ValueError(f"{path} has no rows: {ADVICE}")
+        return list(table.cells)
     with opened_text(file) as text:
         delimiter, lines = delimiter_in(file, text)
         return next(csv.reader(lines, delimiter=delimiter))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -104,6 +105,11 @@ def looks_like_table(path: str | Path) -> bool:
     return is_dataset(path) or Path(str(path).removesuffix(".gz")).suffix.lower() in TABLES
 
 
+def has_lines(path: str | Path) -> bool:
+    """Whether the rows of a table stand in lines of text; those of parquet files and of data sets do not."""
+    return not is_dataset(path) and not (Path(path).is_file() and is_parquet(Path(path)))
+
+
 def _label_in(path: str | Path, known: Sequence[str], text: str, label: str | None, strict: bool) -> str | None:
     """The column of labels, None if there is none; a ValueError if a column that must be there is missing."""
     for name in (text, *([label] if label is not None and strict else [])):
@@ -114,13 +120,31 @@ def _label_in(path: str | Path, known: Sequence[str], text: str, label: str | No
 def _record(position: int, text: Any, label: Any, name: str) -> Record:
     if text is not None and not isinstance(text, str):
         return Record(position, None, "", f"{name!r} is {str(text)[:40]}, which is no text")
-    if text and "\0" in text:
-        return Record(position, None, "", f"{name!r} holds a NUL byte")
+    if text and (reason := flaw(text)):
+        return Record(position, None, "", f"{name!r} holds {reason}")
     return Record(position, text or "", "" if label is None else str(label).strip())
+
+
+def flaw(text: str) -> str:
+    """What makes a text unusable, or "".
+
+    Example:
+        >>> flaw("a \\ud83d"), flaw("a")
+        ('half a surrogate pair', '')
+    """
+    if "\0" in text:
+        return "a NUL byte"
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # of JSON, or of a command line that is not UTF-8
+        return "half a surrogate pair"
+    return ""
 
 
 def _is_json(path: Path) -> bool:
     first = next((line for line in lines_of(path) if line.strip()), "")
+    if first.lstrip().startswith("[") and path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
+        raise ValueError(f"{path} is one JSON array: save it as JSON lines, an object in each line")
     return first.lstrip().startswith("{")
 
 
@@ -184,7 +208,7 @@ def _rows_of_parquet(path: Path, text: str, label: str | None, strict: bool) -> 
 
 def is_dataset(path: str | Path) -> bool:
     """Whether a name is that of a data set of the library `datasets`: a folder, or hf://NAME."""
-    return str(path).startswith(HUB) or Path(path).is_dir()
+    return str(path).startswith(HUB) or os.path.isdir(path)  # False of a sentence too long for a name
 
 
 def dataset_key(path: str) -> Any:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,8 @@ from skipvae.training.codecs import label_names_of
 
 WINDOW = 4096
 """Inputs that are in memory together; sentences of similar length among them share a batch."""
+VALUES = 1 << 24
+"""The most values of them (characters, pixels, columns), once all sentences are padded to the longest one."""
 
 
 def encode(options: Encode) -> None:
@@ -67,8 +68,15 @@ def encode(options: Encode) -> None:
 
 
 def _windows(inputs: Iterable[Input]) -> Iterator[list[Input]]:
-    remaining = iter(inputs)
-    while some := list(islice(remaining, WINDOW)):
+    some, largest = list[Input](), 1
+    for each in inputs:
+        size = len(each.value) if isinstance(each.value, str) else np.size(each.value)
+        if some and (len(some) == WINDOW or (len(some) + 1) * max(largest, size) > VALUES):
+            yield some
+            some, largest = [], 1
+        some.append(each)
+        largest = max(largest, size)
+    if some:
         yield some
 
 
@@ -94,17 +102,27 @@ def _write(
                 values += _scores(model, model.on_device(batch), posterior, options.score)
             for name, value in zip(numbers, values, strict=True):
                 numbers[name][usable[rows.numpy()]] = value.cpu().numpy()
-    labels = [number_of.get(each.label, int(each.label) if each.label.isdecimal() else -1) for each in inputs]
+    labels = [number_of.get(each.label, _number(each.label)) for each in inputs]
     writer.write(
         {
-            "input": [each.name for each in inputs],
+            "input": [_printable(each.name) for each in inputs],
             "position": np.array([-1 if each.position is None else each.position for each in inputs]),
             "label": np.array(labels),
-            "label_name": [each.label for each in inputs],
+            "label_name": [_printable(each.label) for each in inputs],
             **numbers,
             "reason": [each.reason for each in inputs],
         }
     )
+
+
+def _number(label: str) -> int:
+    """The label where it is a number of 64 bits, else -1."""
+    return int(label) if label.isdecimal() and len(label) < 19 else -1
+
+
+def _printable(name: str) -> str:
+    """The same for any file: a carriage return, or a byte of the name of a file that is not UTF-8, is escaped."""
+    return name.encode("utf-8", "backslashreplace").decode().replace("\r", "\\r")
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """The commands that use a trained model: decode, sample, reconstruct, interpolate."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -41,7 +42,7 @@ def decode(options: Decode) -> None:
         return
     arrays = str(options.output).lower().endswith(".npy")
     output = str(options.output) if arrays else _output_file(model, options, "decoded")
-    decoded = (model.decode(part[np.isfinite(part).all(1)]) for part in parts)
+    decoded = map(model.decode, _known(parts, options.codes[0]))
     if model.decoder.modality == "table":
         _refuse_for(model, options, "columns")
         table_output.write_decoded(model, decoded, output)
@@ -152,6 +153,20 @@ def _with_data_of_run(typed: list[str]) -> list[str]:
     folder = saved_runs.folder_of(saved_runs.checkpoint_at(checkpoint))
     data = saved_runs.config_of(folder).get("data") if folder is not None else None
     return ["--data", json.dumps(data), *typed] if data else typed
+
+
+def _known(parts: Iterable[NDArray[np.float64]], path: str) -> Iterator[NDArray[np.float64]]:
+    """The rows that have codes; says how many have none, and raises a ValueError if there are no others."""
+    num_rows = num_known = 0
+    for part in parts:
+        known = part[np.isfinite(part).all(1)]
+        num_rows, num_known = num_rows + len(part), num_known + len(known)
+        if len(known):
+            yield known
+    if not num_known:
+        raise ValueError(f"{path} has no codes to decode, in {num_rows:,} rows")
+    if num_known < num_rows:
+        print(f"left out: {num_rows - num_known:,} of {num_rows:,} rows, which have no code", file=sys.stderr)
 
 
 def _sentences_of(model: VAE, parts: Iterable[NDArray[np.float64]], options: Generation) -> Iterator[str]:

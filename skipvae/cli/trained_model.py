@@ -1,5 +1,6 @@
 """The trained model that a command names, and the user's own inputs for it."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,12 +15,12 @@ from skipvae.cli.generate_options import Command
 from skipvae.images.codec import ImageCodec
 from skipvae.models import GenerativeModel
 from skipvae.models.loading import load
+from skipvae.models.values import x_of
 from skipvae.persistence import saved_runs
 from skipvae.persistence.atomic import check_output
 from skipvae.table.codec import TableCodec
 from skipvae.text.codec import TextCodec
 from skipvae.text.tokens import EOS, PAD, lengths
-from skipvae.training.codecs import codec_of
 
 
 def load_model(options: Command, kind: type[Any]) -> Any:
@@ -36,6 +37,7 @@ def load_model(options: Command, kind: type[Any]) -> Any:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"the device {device} cannot be used here: take cpu or auto") from error
+    _check_is_no_input(options)
     path = saved_runs.checkpoint_at(options.ckpt_path)
     if options.ckpt_path != str(path):
         print(f"{options.ckpt_path}: {path}", file=sys.stderr)  # text models print their sentences to stdout
@@ -48,6 +50,15 @@ def load_model(options: Command, kind: type[Any]) -> Any:
     if model.decoder.modality == "text" and output is not None:
         check_output(output)
     return model
+
+
+def _check_is_no_input(options: Command) -> None:
+    """Raises a ValueError if the output would take the place of an input."""
+    output = getattr(options, "output", None)
+    typed = [getattr(options, name, None) for name in ("start", "end")]
+    for name in (*getattr(options, "inputs", ()), *getattr(options, "codes", ()), *typed):
+        if output and name and os.path.isfile(name) and os.path.realpath(name) == os.path.realpath(output):
+            raise ValueError(f"{output} is an input and cannot be the output, too: give --output another name")
 
 
 def own_inputs(model: Any, inputs: Sequence[str], ckpt_path: str) -> Iterator[Input]:
@@ -78,20 +89,19 @@ def format_of(model: Any) -> Format | None:
 
 def encoded(model: Any, inputs: Sequence[Input], settings: Mapping[str, Any]) -> tuple[Tensor | None, list[Input]]:
     """The x of those inputs that can be used, (n, ...) or None, and all inputs with the reason of each other one."""
-    codec = codec_of(model)
     rows = [row for row, each in enumerate(inputs) if each.value is not None]
     checked, good = list(inputs), rows
     try:
-        x = codec.encode([inputs[row].value for row in rows]) if rows else None
+        x = x_of(model, [inputs[row].value for row in rows]) if rows else None
     except ValueError:  # of which of them?
-        good, parts = [], []
+        good = []
         for row in rows:
             try:
-                parts.append(codec.encode([inputs[row].value]))
+                x_of(model, [inputs[row].value])
                 good.append(row)
             except ValueError as error:
                 checked[row] = inputs[row]._replace(value=None, reason=str(error))
-        x = codec.encode([inputs[row].value for row in good]) if good else None
+        x = x_of(model, [inputs[row].value for row in good]) if good else None
     if x is not None and model.decoder.modality == "text":
         kept = _not_too_long(x, checked, good, settings)
         x = x[kept] if kept else None
@@ -136,7 +146,8 @@ def _print_unknown(model: Any, sentences: Sequence[str]) -> None:
 
 def where(each: Input) -> str:
     """The name and the position of an input, for messages."""
-    return each.name if each.position is None else f"{each.name}, {each.position}"
+    name = each.name or "''"
+    return name if each.position is None else f"{name}, {each.position}"
 
 
 def _not_too_long(x: Tensor, inputs: list[Input], rows: list[int], settings: Mapping[str, Any]) -> list[int]:

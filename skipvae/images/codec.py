@@ -49,13 +49,10 @@ class ImageCodec:
         Raises:
             ValueError: if the images have another shape or are no numbers.
         """
-        if isinstance(values, (list, tuple)):
-            if not values:
-                return torch.empty(0, *self.image_shape)
-            values = torch.stack(
-                [value if isinstance(value, Tensor) else torch.from_numpy(np.array(value)) for value in values]
-            )
-        images = torch.as_tensor(values).detach()
+        if isinstance(values, (list, tuple)):  # each by itself: its layout and type are no matter of the others
+            parts = [self.encode(_tensor(each)[None]) for each in values]
+            return torch.cat(parts) if parts else torch.empty(0, *self.image_shape)
+        images = _tensor(values)
         channels = self.image_shape[0]
         if images.dim() == 3 and channels == 1:
             images = images.unsqueeze(1)
@@ -64,7 +61,10 @@ class ImageCodec:
         if images.dim() != 4 or tuple(images.shape[1:]) != self.image_shape:
             wanted = " x ".join(map(str, self.image_shape))
             raise ValueError(f"the model is of images {wanted}, (N, C, H, W), but these are {tuple(images.shape)}")
-        if not images.is_floating_point():
+        if images.dtype == torch.bool:
+            images = images.float()
+        elif not images.is_floating_point():
+            images = images.to(torch.int64) if images.dtype != torch.uint8 else images
             if len(images) and not 0 <= int(images.min()) <= int(images.max()) <= 255:
                 raise ValueError(f"whole numbers from {int(images.min())} to {int(images.max())} are no bytes")
             images = images.float() / 255
@@ -76,3 +76,17 @@ class ImageCodec:
     def decode(self, x: Tensor) -> NDArray[np.float32]:
         """x (N, C, H, W) as an array, float32."""
         return x.detach().float().cpu().numpy()
+
+
+def _tensor(values: Any) -> Tensor:
+    """A tensor of numbers, from an array of any byte order."""
+    if isinstance(values, Tensor):
+        images = values.detach()
+    else:
+        array = np.asarray(values)
+        if array.dtype.kind not in "buif":
+            raise ValueError(f"an array of {array.dtype} holds no images: give bytes, or floats from 0 to 1")
+        images = torch.from_numpy(np.array(array, array.dtype.newbyteorder("=")))
+    if images.is_complex():
+        raise ValueError("complex numbers are no images: give bytes, or floats from 0 to 1")
+    return images

@@ -58,7 +58,7 @@ class ValuesInOut(LightningModule):
         Raises:
             ValueError: if they are no values of this model's kind of data.
         """
-        x = codec_of(self).encode([values] if isinstance(values, str) else values)
+        x = x_of(self, [values] if isinstance(values, str) else values)
         means, stds = (np.empty((len(x), self.latent_dim), np.float32) for _ in range(2))
         for rows, batch in batches_of(x, batch_size):
             posterior = self.infer(self.on_device(batch))
@@ -86,7 +86,7 @@ class ValuesInOut(LightningModule):
             ValueError: if z has another shape, or is not finite.
         """
         codec, preview = codec_of(self), self.decoder.preview
-        latents = torch.as_tensor(np.asarray(z) if isinstance(z, (list, tuple)) else z).detach()
+        latents = torch.as_tensor(np.asarray(z) if isinstance(z, (list, tuple)) else z).detach().to(self.dtype)
         if latents.dim() != 2 or latents.shape[1] != self.latent_dim:
             raise ValueError(f"z must be (N, {self.latent_dim}), not {tuple(latents.shape)}")
         if not bool(latents.isfinite().all()):
@@ -99,6 +99,27 @@ class ValuesInOut(LightningModule):
     def on_device(self, x: Tensor) -> Tensor:
         """x on the device of the model, and in its precision unless x are token ids."""
         return x.to(self.device) if x.dtype == torch.int64 else x.to(self.device).type(self.dtype)
+
+
+def x_of(model: Any, values: Any) -> Tensor:
+    """The x of values, (N, ...), as `ValuesInOut.encode` takes them.
+
+    Fractions are rounded to bytes where the likelihood is one of bytes, such as what `ValuesInOut.decode` gave.
+
+    Raises:
+        ValueError: if they are no values of this model's kind of data, or none that its likelihood is of.
+    """
+    x = codec_of(model).encode(values)
+    if not len(x):
+        return x
+    try:
+        model.decoder.check(x)
+    except ValueError:
+        if model.decoder.modality != "image":
+            raise
+        x = (x * 255).round() / 255
+        model.decoder.check(x)
+    return x
 
 
 def batches_of(x: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -13,9 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from datamodules.inputs import Input
 from skipvae import VAE, load
 from skipvae.cli import main
 from skipvae.cli.code_files import open_codes, read_codes
+from skipvae.cli.encode import VALUES, _windows
 from skipvae.decoders import MLPDecoder, ResNetDecoder
 from skipvae.encoders import MLPEncoder
 from skipvae.inference import SemiAmortized
@@ -171,6 +173,73 @@ def test_latent_arithmetic(sentences: VAE, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == f"{expected}\n" == Path("z.txt").read_text()
     main(["decode", "--ckpt_path=a.ckpt", "z.csv"])
     assert capsys.readouterr().out == f"{expected}\n\n"  # a line for each row
+
+
+def test_inputs_of_different_types_share_a_job(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pictures beside arrays of fractions or of another layout: each row depends on its own input alone."""
+    color_model().save_checkpoint("a.ckpt")
+    Image.new("RGB", (8, 8), (200, 0, 0)).save("one.png")
+    picture = np.zeros((2, 8, 8, 3), np.uint8)
+    picture[..., 0] = 200
+    np.save("bytes.npy", picture)
+    np.save("fractions.npy", picture.transpose(0, 3, 1, 2) / 255)
+    np.save("wide.npy", picture.astype(">u2"))
+    np.save("scaled.npy", picture.astype(np.float32))
+    files = [f"{name}.npy" for name in ("bytes", "fractions", "wide", "scaled")]
+    main(["encode", "--ckpt_path=a.ckpt", "one.png", *files])
+    rows = rows_of("codes.csv")
+    assert numbers(rows[:7], "mean_0") == pytest.approx(numbers(rows[:1], "mean_0")[0, 0], abs=1e-5)
+    assert ["from 0 to 1" in row["reason"] for row in rows] == [False] * 7 + [True] * 2
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        color_model().encode(picture.astype(np.float32))
+
+
+def test_an_input_is_no_output(sentences: VAE, capsys: pytest.CaptureFixture[str]) -> None:
+    table_model().save_checkpoint("t.ckpt")
+    Path("mine.csv").write_text("wide,tall\n2.5,180\n")
+    Path("z.csv").write_text("z_0,z_1\n0,0\n")
+    Path("link.csv").symlink_to("mine.csv")
+    before = contents(Path())
+    for args in (["encode", "mine.csv"], ["encode", "link.csv"], ["reconstruct", "mine.csv"], ["decode", "mine.csv"]):
+        assert "mine.csv is an input" in error_of(capsys, *args, "--ckpt_path=t.ckpt", "--output=mine.csv")
+    ends = ("--start=mine.csv", "--end=link.csv", "--output=mine.csv")
+    assert "mine.csv is an input" in error_of(capsys, "interpolate", "--ckpt_path=t.ckpt", *ends)
+    assert "z.csv is an input" in error_of(capsys, "decode", "--ckpt_path=a.ckpt", "z.csv", "--output=z.csv")
+    assert contents(Path()) == before
+
+
+def test_rows_without_codes_are_counted(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image_model().save_checkpoint("i.ckpt")
+    table_model().save_checkpoint("t.ckpt")
+    np.save("some.npy", [[0.0, 0.0], [np.nan, 0.0]])
+    np.save("none.npy", np.full((2, 2), np.nan))
+    np.save("empty.npy", np.zeros((0, 2)))
+    for model in ("i", "t"):
+        main(["decode", f"--ckpt_path={model}.ckpt", "some.npy"])
+        assert "left out: 1 of 2 rows, which have no code" in capsys.readouterr().err
+        for name, size in (("none", 2), ("empty", 0)):
+            before = contents(Path())
+            message = error_of(capsys, "decode", f"--ckpt_path={model}.ckpt", f"{name}.npy")
+            assert message == f"{name}.npy has no codes to decode, in {size} rows"
+            assert contents(Path()) == before
+    assert image_model().decode([[0, 1]]).shape == (1, 1, 28, 28)  # whole numbers are codes, too
+
+
+def test_what_is_no_unicode_keeps_its_row(sentences: VAE) -> None:
+    main(["encode", "--ckpt_path=a.ckpt", "a", "\udcff b", "a\rb", ""])
+    rows = rows_of("codes.csv")
+    assert [row["input"] for row in rows] == ["a", "\\udcff b", "a\\rb", ""]
+    assert [row["reason"] for row in rows] == ["", "half a surrogate pair", "", "empty"]
+
+
+def test_few_large_inputs_are_in_memory_together() -> None:
+    """Thousands are not padded to one enormous sentence; of large pictures there are fewer."""
+    inputs = [Input("x", "a" * length) for length in (3, 1_000_000, 2, 1)] + [Input("x", None)]
+    sizes = [[len(each.value or "") for each in some] for some in _windows([*inputs, *inputs[2:3] * 5000])]
+    assert all(len(some) * max(some) <= VALUES for some in sizes)
+    assert sum(map(len, sizes)) == 5005
+    pictures = [Input("x", np.zeros((3, 512, 512), np.uint8))] * 50
+    assert max(map(len, _windows(pictures))) == 21
 
 
 def test_samples_of_a_class(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,14 @@
 
 import gzip
 import io
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from datamodules.inputs import MAX_LINE, Input, read_inputs
@@ -57,13 +59,19 @@ def test_an_enormous_line_is_passed_over(tmp_path: Path) -> None:
 def test_what_looks_like_a_file_is_no_sentence(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file mine\.txt"):
         texts("mine.txt")
+    for name in ("mine.parquet", "mine.ndjson", "My texts/mine.txt"):
+        with pytest.raises(FileNotFoundError, match=f"there is no file {name}"):
+            texts(name)
+    assert texts("we read mine.txt")[0].value == "we read mine.txt"
     with pytest.raises(ValueError, match="is a folder"):
         texts(str(tmp_path))
     damaged = tmp_path / "a.gz"
     damaged.write_bytes(gzip.compress(b"packed\n" * 1000)[:30])
     with pytest.raises(ValueError, match="damaged"):
         texts(str(damaged))
-    assert texts("x" * 5000)[0].value == "x" * 5000  # too long for the name of a file
+    for settings in ({}, {"text_column": "text"}):
+        assert texts("", **settings)[0].reason == "empty"
+        assert texts("x" * 5000, **settings)[0].value == "x" * 5000  # too long for the name of a file
 
 
 def test_pictures_of_folders_and_arrays(tmp_path: Path) -> None:
@@ -80,6 +88,16 @@ def test_pictures_of_folders_and_arrays(tmp_path: Path) -> None:
     assert "cannot identify" in found[2].reason
     with pytest.raises(FileNotFoundError):
         list(read_inputs("image", ["nowhere"], FORMAT))
+    for name, arrays, message in (
+        ("few.npz", {"images": np.zeros((2, 8, 8)), "labels": [1]}, "labels of shape (1,): give one label each"),
+        ("one.npz", {"images": np.zeros((8, 8))}, "of shape (8, 8): give images"),
+        ("none.npz", {"images": np.array(3.0)}, "of shape (): give images"),
+    ):
+        np.savez(tmp_path / name, **arrays)
+        with pytest.raises(ValueError, match=re.escape(message)):
+            list(read_inputs("image", [str(tmp_path / name)], FORMAT))
+    torch.save(torch.ones(2, 3, 8, 8, dtype=torch.bfloat16, requires_grad=True), tmp_path / "a.pt")
+    assert [each.value.shape for each in read_inputs("image", [str(tmp_path / "a.pt")], FORMAT)] == [(3, 8, 8)] * 2
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no pictures"):
         list(read_inputs("image", [str(tmp_path / "empty")], FORMAT))

@@ -108,6 +108,8 @@ def test_a_data_set_brings_its_splits(tmp_path: Path) -> None:
         ("a.jsonl", '{"body": "a b", "kind": 1}\n[1]\n', "line 2: no JSON object"),
         ("a.jsonl", '{"text": "a b"}\n', "no column 'body'"),
         ("a.jsonl", '{"body": "a b", "kind": null}\n', "line 1 has no label"),
+        ("a.jsonl", '{"body": "a \\ud83d", "kind": "x"}\n', "line 1: 'body' holds half a surrogate pair"),
+        ("a.json", '[\n{"body": "a b"}]\n', "one JSON array: save it as JSON lines"),
         ("a.parquet", "PAR1 not", "is it damaged"),
     ],
 )
@@ -140,3 +142,12 @@ def test_own_inputs_are_rows_of_tables_too(tmp_path: Path) -> None:
         *(("a b", 2), (None, 3), ("c", 4), (None, 5), ("a sentence", None))
     ]
     assert [each.reason for each in found][1:4:2] == ["empty", "1 values where line 1 has 2, is a value not quoted?"]
+
+
+def test_rows_of_parquet_are_counted_from_0(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv")
+    write_parquet(tmp_path / "a.parquet")
+    settings = {"text_column": "body", "label_column": "kind"}
+    for name, first in (("a.csv", 2), ("a.parquet", 0)):
+        found = list(read_inputs("text", [str(tmp_path / name)], settings=settings))
+        assert (found[0].position, [each.value for each in found]) == (first, TEXTS)

@@ -25,6 +25,17 @@ def test_layouts_and_types_give_the_same_x() -> None:
     assert codec.encode([]).shape == (0, 3, 6, 5)
 
 
+def test_images_of_a_list_do_not_depend_on_each_other() -> None:
+    codec, wanted = ImageCodec((3, 6, 5)), torch.from_numpy(BYTES) / 255
+    mixed = [BYTES[0], BYTES[1] / 255, BYTES[2].transpose(1, 2, 0), torch.from_numpy(BYTES[3] / np.float32(255))]
+    assert torch.allclose(codec.encode(mixed), wanted)
+    for kind in (">f4", "f2", "f8"):
+        assert torch.allclose(codec.encode((BYTES / 255).astype(kind)), wanted, atol=1e-3)
+    for kind in ("uint16", ">i4", "int64"):
+        assert torch.equal(codec.encode(BYTES.astype(kind)), wanted)
+    assert codec.encode(BYTES > 99).unique().tolist() == [0.0, 1.0]
+
+
 def test_a_model_of_black_and_white_sees_black_and_white() -> None:
     codec = ImageCodec((1, 1, 3), '{"binary": true}')
     assert codec.encode(np.array([[[0, 127, 128]]], np.uint8)).flatten().tolist() == [0, 0, 1]
@@ -37,6 +48,11 @@ def test_a_model_of_black_and_white_sees_black_and_white() -> None:
         (BYTES[0], "3 x 6 x 5"),
         (BYTES.astype(int) - 1, "no bytes"),
         (np.full((1, 3, 6, 5), np.nan), "not finite"),
+        (BYTES.astype(np.uint16) + 256, "no bytes"),
+        (BYTES.astype(complex), "complex128 holds no images"),
+        (torch.zeros(1, 3, 6, 5, dtype=torch.complex64), "no images"),
+        (np.array(["a"]), "holds no images"),
+        ([BYTES[0], BYTES[0, :1]], "3 x 6 x 5"),
     ],
 )
 def test_what_is_no_image_of_the_model_is_refused(values: Any, message: str) -> None:

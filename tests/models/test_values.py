@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from skipvae import VAE, load
 from skipvae.decoders import LSTMDecoder, MLPDecoder
 from skipvae.encoders import LSTMEncoder, MLPEncoder
-from skipvae.likelihoods import Gaussian
+from skipvae.likelihoods import DiscretizedLogistic, Gaussian
 from skipvae.models.class_codes import ClassCodes, class_codes
 from tests.command_line import digits
 
@@ -59,6 +59,18 @@ def test_images_in_and_out() -> None:
     assert images == pytest.approx(model.reconstruct(x).numpy(), abs=1e-6)
     assert model.encode(x.detach().double().numpy()).mean.dtype == np.float32
     assert model.double().encode(x.detach()).mean.dtype == np.float32
+
+
+def test_what_was_decoded_can_be_encoded() -> None:
+    """Means of bytes are fractions between them, which are rounded; fractions beyond 1 are refused."""
+    torch.manual_seed(0)
+    shape = {"latent_dim": 2, "hidden_dim": 8}
+    model = VAE(MLPEncoder(**shape), MLPDecoder(**shape, likelihood=DiscretizedLogistic()))
+    images = model.decode(np.zeros((2, 2)))
+    codes = model.encode(images)
+    assert codes.mean == pytest.approx(model.encode((images * 255).round().astype(np.uint8)).mean, abs=1e-6)
+    with pytest.raises(ValueError, match="float32 from"):
+        model.encode(images * 255)
 
 
 def test_sentences_do_not_depend_on_their_batch() -> None:
