@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from skipvae.study.reporting.report import report
 from skipvae.study.running import executors
 from skipvae.study.running.progress import open_console, show_progress
 from skipvae.study.running.worker import Launch, train_and_test
+from skipvae.study.search import Trials
+from skipvae.study.search_studies import with_best, with_examples, with_runs
 from skipvae.study.status import RunStatus, is_running
 
 
@@ -33,10 +35,15 @@ def main(args: list[str], launch: Launch, parse: consistency.Parse) -> None:
     options = parse_options(args)
     study = read_study(options.file)
     if options.command == "report":
+        study = with_best(study, options.partial)
         consistency.check_configs(study, consistency.resolve(study, parse))
         report(study, options.output, options.partial, options.allow_mixed, options.page)
-    else:
+    elif study.search is None:
         run_study(study, options, launch, parse)
+    elif options.only is not None:
+        run_study(with_runs(study, Trials(study).read()), options, launch, parse)
+    else:
+        run_search(study, options, launch, parse)
 
 
 def run_study(study: Study, options: argparse.Namespace, launch: Launch, parse: consistency.Parse) -> None:
@@ -45,29 +52,23 @@ def run_study(study: Study, options: argparse.Namespace, launch: Launch, parse: 
     Ends the process with status 1 if a run failed, 130 on Ctrl-C, 143 on SIGTERM.
     """
     study = _restricted(study, options.only)
-    configs = consistency.resolve(study, parse)
-    consistency.check_configs(study, configs)
-    code = code_digests(list(configs.values()))
-    statuses = {run.name: RunStatus.read(run.folder) for run in study.runs}
-    todo = [run for run in study.runs if statuses[run.name].state != "finished"]
+    code = _code(study, parse)
+    statuses = _statuses(study)
+    finished = all(status.state == "finished" for status in statuses.values())
     if not options.allow_mixed:
-        consistency.check_agreement(study, statuses, code if todo else {})
+        consistency.check_agreement(study, statuses, {} if finished else code)
     console = open_console()
     if options.dry_run:
         console.print(_overview(study, statuses))
         return
-    busy = [run for run in todo if is_running(run.folder)]
-    todo = [run for run in todo if run not in busy]
+    todo = [run for run in study.runs if statuses[run.name].state != "finished" and not is_running(run.folder)]
     console.print(
         f"{study.name}: {len(study.runs)} runs, {len(study.runs) - len(todo)} of them finished or running",
         soft_wrap=True,
     )
-    try:
+    with _stoppable(study):
         _execute(todo, code, options, launch)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        console.print(f"Stopped; what was trained is kept. To continue: skipvae study run {study.path}", soft_wrap=True)
-        sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
-    statuses = {run.name: RunStatus.read(run.folder) for run in study.runs}
+    statuses = _statuses(study)
     unfinished = [run.name for run in study.runs if statuses[run.name].state != "finished"]
     if unfinished:
         console.print(_overview(study, statuses))
@@ -75,6 +76,56 @@ def run_study(study: Study, options: argparse.Namespace, launch: Launch, parse: 
         sys.exit(1)
     if not options.only:
         report(study, options.output, partial=False, allow_mixed=options.allow_mixed)
+
+
+def run_search(study: Study, options: argparse.Namespace, launch: Launch, parse: consistency.Parse) -> None:
+    """Executes the trials of a study's search that are not done, then reports the best of each model.
+
+    Ends the process as `run_study` does; a failed trial is a result like others.
+    """
+    trials, console = Trials(study), open_console()
+    consistency.resolve(with_examples(study), parse)
+    so_far = with_runs(study, trials.read())
+    _code(so_far, parse)
+    statuses = _statuses(so_far)
+    for row in study.rows:
+        space = ", ".join(f"{key} ({domain})" for key, domain in row.space.items()) or "none, all are fixed"
+        plan = f"{row.name}: {trials.budget(row)} trials, each with {len(study.seeds)} runs; searched settings: {space}"
+        console.print(plan, soft_wrap=True, markup=False)
+    if options.dry_run:
+        if so_far.runs:
+            console.print(_overview(so_far, statuses))
+        return
+    with _stoppable(study):
+        for runs in trials.waves(options.jobs):
+            code = _code(replace(study, runs=runs), parse)
+            if not options.allow_mixed:
+                consistency.check_agreement(so_far, statuses, code)
+            _execute(runs, code, options, launch)
+    run_study(with_best(study), options, launch, parse)
+
+
+def _code(study: Study, parse: consistency.Parse) -> dict[str, str]:
+    """Digests of the code that runs are made with now, once their configs are known to be those of the study."""
+    configs = consistency.resolve(study, parse)
+    consistency.check_configs(study, configs)
+    return code_digests(list(configs.values()))
+
+
+def _statuses(study: Study) -> dict[str, RunStatus]:
+    return {run.name: RunStatus.read(run.folder) for run in study.runs}
+
+
+@contextmanager
+def _stoppable(study: Study) -> Iterator[None]:
+    """Ends the process with a message when it is stopped in between."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        open_console().print(
+            f"Stopped; what was trained is kept. To continue: skipvae study run {study.path}", soft_wrap=True
+        )
+        sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
 
 
 def _restricted(study: Study, only: Sequence[str] | None) -> Study:
@@ -100,8 +151,9 @@ def _execute(todo: Sequence[Run], code: dict[str, str], options: argparse.Namesp
             executors.run_processes(todo, command, options.jobs)
         else:
             for run in todo:
-                with suppress(BlockingIOError):  # another process was faster
-                    train_and_test(run, code, launch)
+                if RunStatus.read(run.folder).state not in ("finished", "failed"):  # by another process meanwhile
+                    with suppress(BlockingIOError):  # another process was faster
+                        train_and_test(run, code, launch)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -28,7 +28,7 @@ def resolve(study: Study, parse: Parse) -> dict[str, Config]:
     configs: dict[str, Config] = {}
     first_seed: dict[str, Config] = {}
     for run in study.runs:  # parsing takes half a second, and seeds differ in nothing else
-        like = json.dumps([run.model, run.varied])
+        like = json.dumps([list(map(str, run.bases)), run.settings])
         if like not in first_seed:
             try:
                 first_seed[like] = parse(run.arguments)

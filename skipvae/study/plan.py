@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from skipvae.persistence.packaged import own_or_packaged
 from skipvae.persistence.saved_runs import LOG_ROOT
 from skipvae.persistence.strict_yaml import load_text, load_yaml
 from skipvae.study.plan_fields import Fields, Settings, safe_name
+from skipvae.study.search_space import Search, Space, read_search
 
 SET_BY_STUDY = {
     "seed_everything": ", and list seeds under seeds:",
@@ -33,6 +34,7 @@ class Run:
         folder: the run folder, named after the run.
         bases: config files.
         settings: the settings that override those of the config files, by command line key.
+        validated: whether its best checkpoint is validated at the end, as a search needs it.
     """
 
     model: str
@@ -41,6 +43,7 @@ class Run:
     folder: Path
     bases: tuple[Path, ...]
     settings: Settings
+    validated: bool = False
 
     @property
     def name(self) -> str:
@@ -79,6 +82,21 @@ class Quantity:
 
 
 @dataclass(frozen=True)
+class SearchedRow:
+    """A row of the table whose settings a search completes: a model at one value of each varied quantity.
+
+    Attributes:
+        name: of the model and these values; unique in the study.
+        runs: one for each seed, without the settings that the search chooses.
+        space: those settings; without the ones that the model fixes itself.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    space: Space
+
+
+@dataclass(frozen=True)
 class Study:
     """A study file, read.
 
@@ -90,7 +108,9 @@ class Study:
         models: the rows, in the order of the file.
         quantities: the varied quantities.
         seeds: of every row and value.
-        runs: all runs.
+        runs: all runs; for a search none at first, and later the ones of its trials, see `skipvae.study.search`.
+        search: the search, if the file asks for one.
+        rows: the rows that it searches.
     """
 
     path: Path
@@ -101,6 +121,13 @@ class Study:
     quantities: tuple[Quantity, ...]
     seeds: tuple[int, ...]
     runs: tuple[Run, ...] = field(repr=False)
+    search: Search | None = None
+    rows: tuple[SearchedRow, ...] = field(default=(), repr=False)
+
+    @property
+    def planned(self) -> tuple[Run, ...]:
+        """All runs as the file has them, without the settings that a search chooses."""
+        return tuple(run for row in self.rows for run in row.runs) or self.runs
 
     @property
     def folder(self) -> Path:
@@ -112,7 +139,8 @@ def read_study(path: str | Path) -> Study:
     """Reads a study file and lays out its runs: models x values of the varied quantities x seeds.
 
     Later settings win: those of the base config, then `overrides`, `vary`, and last those of the model. So a model
-    that fixes a varied setting itself is not varied by that quantity, and runs once for all of its values.
+    that fixes a varied setting itself is not varied by that quantity, and runs once for all of its values. Likewise a
+    search does not choose what the model or `vary` fix.
 
     Raises:
         FileNotFoundError: if the file or a base config is missing.
@@ -131,7 +159,7 @@ def read_study(path: str | Path) -> Study:
     fields = Fields(
         path,
         load_yaml(path, text_keys=True),
-        {"name", "about", "remarks", "base", "overrides", "models", "vary", "seeds"},
+        {"name", "about", "remarks", "base", "overrides", "models", "vary", "search", "seeds"},
     )
     name = safe_name(fields.text("name", path.stem))
     quantities = tuple(_quantity(label, fields.part("vary", label)) for label in fields.mapping("vary"))
@@ -139,28 +167,36 @@ def read_study(path: str | Path) -> Study:
     if not models:
         fields.fail("name at least one model under models:, such as VAE: {}")
     seeds = fields.integers("seeds", [1])
-    runs = []
+    search = read_search(fields.values["search"], fields) if "search" in fields.values else None
+    space = search.space if search is not None else {}
+    runs, rows = list[Run](), list[SearchedRow]()
     varied_keys = {key for quantity in quantities for key in quantity.keys}
+    for key in varied_keys & space.keys():
+        fields.fail(f"{key} is both varied and searched: take it out of vary: or of search:")
     for label, model in models.items():
         bases = model.files("base") or fields.files("base")
         if not bases:
             fields.fail("name the config that the runs start from under base:")
         own = {key: value for key, value in model.values.items() if key != "base"}
-        _check_not_ours(fields, bases, fields.mapping("overrides").keys() | own.keys() | varied_keys)
+        _check_not_ours(fields, bases, fields.mapping("overrides").keys() | own.keys() | varied_keys | space.keys())
         applying = [quantity for quantity in quantities if not quantity.keys & own.keys()]
-        for cell, seed in product(product(*(quantity.values for quantity in applying)), seeds):
+        for cell in product(*(quantity.values for quantity in applying)):
             varied = {quantity.name: value for quantity, (value, _) in zip(applying, cell, strict=True)}
             settings = dict(fields.mapping("overrides"))
             for _, of_value in cell:
                 settings |= of_value
-            parts = [label, *(f"{quantity}{value}" for quantity, value in varied.items()), f"seed{seed}"]
-            folder = Path(LOG_ROOT, name, safe_name("-".join(parts)))
-            runs.append(Run(label, varied, seed, folder, bases, settings | own))
+            parts = "-".join([label, *(f"{quantity}{value}" for quantity, value in varied.items())])
+            folders = {seed: Path(LOG_ROOT, name, safe_name(f"{parts}-seed{seed}")) for seed in seeds}
+            of_row = [Run(label, varied, seed, folders[seed], bases, settings | own) for seed in seeds]
+            searched = {key: domain for key, domain in space.items() if key not in own}
+            rows.append(SearchedRow(safe_name(parts), tuple(of_row), searched))
+            runs += of_row
     name_of_two, count = Counter(run.name for run in runs).most_common(1)[0]
     if count > 1:
         fields.fail(f"two runs would be called {name_of_two}: rename a model, or remove a repeated value or seed")
     texts = fields.text("about", ""), fields.text("remarks", "").strip()
-    return Study(path, name, *texts, tuple(models), quantities, tuple(seeds), tuple(runs))
+    study = Study(path, name, *texts, tuple(models), quantities, tuple(seeds), tuple(runs))
+    return study if search is None else replace(study, runs=(), search=search, rows=tuple(rows))
 
 
 def _check_not_ours(fields: Fields, bases: Sequence[Path], keys: Set[str]) -> None:

@@ -27,6 +27,7 @@ class RunStatus:
         step: optimiser steps done.
         num_steps: optimiser steps of the whole training; 0 while unknown.
         elbo: the validation ELBO measured last.
+        validation: the metrics of the best checkpoint on the validation split, where a search needs them.
         seconds: of training so far, over all calls.
         error: the reason for a failure, in one line.
         code: digest of each package of code; see `skipvae.study.provenance`.
@@ -39,6 +40,7 @@ class RunStatus:
     step: int = 0
     num_steps: int = 0
     elbo: float | None = None
+    validation: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     error: str | None = None
     code: dict[str, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import yaml
 from skipvae.cli import parse
 from skipvae.study import consistency
 from skipvae.study.plan import Run, Study, read_study
+from skipvae.study.search_studies import with_examples
 from tests.command_line import ROOT
 
 STUDIES = [path for path in sorted(ROOT.glob("configs/**/*.yaml")) if "models" in yaml.safe_load(path.read_text())]
@@ -40,6 +41,7 @@ def few_runs(study: Study) -> tuple[Run, ...]:
 def test_the_command_line_accepts_every_setting_of_a_study(file: Path) -> None:
     study = read_study(file)
     assert study.about
+    study = with_examples(study) if study.search is not None else study
     study = replace(study, runs=few_runs(study))
     configs = consistency.resolve(study, parse)
     for run in study.runs:

@@ -19,8 +19,8 @@ def findings(study: Study, table: Table) -> list[str]:
 
 
 def pairs(study: Study) -> list[tuple[str, str]]:
-    """Models of a study that differ in nothing but skips: (without, with)."""
-    settings = {run.model: (run.bases, dict(run.settings)) for run in reversed(study.runs)}
+    """Models of a study that differ in nothing but skips, and in what a search chose: (without, with)."""
+    settings = {run.model: (run.bases, dict(run.settings)) for run in reversed(study.planned)}
     found = []
     for skip, (bases, own) in settings.items():
         if own.pop(SKIP, False):

@@ -19,6 +19,7 @@ def section(
     findings: Sequence[str],
     figures: Sequence[str],
     texts: str = "",
+    trials: str = "",
 ) -> str:
     """The section of a study, below a heading of the second level.
 
@@ -30,6 +31,7 @@ def section(
         findings: sentences in Markdown.
         figures: paths of its figures without their endings, relative to the page.
         texts: output of text models, in Markdown.
+        trials: of a search, in Markdown.
     """
     environments = [statuses[name].environment for name in results]
 
@@ -48,6 +50,7 @@ def section(
     lines = [f"## {study.name}", "", study.about, "", *(f"- {name}: {text}" for name, text in facts.items()), ""]
     for part in table.parts():
         lines += [table_formats.markdown(part), table_formats.caption(part), ""]
+    lines += [trials] if trials else []
     lines += [f"{sentence}\n" for sentence in findings]
     lines += [f"{study.remarks}\n"] if study.remarks else []
     lines += [f"![{Path(figure).name}]({figure}.png)\n" for figure in figures]

@@ -17,12 +17,14 @@ from skipvae.study.reporting.loaded_runs import LoadedRuns
 from skipvae.study.reporting.model_figures import model_figures
 from skipvae.study.reporting.page import put_on_page, section
 from skipvae.study.reporting.plots import plots
+from skipvae.study.reporting.search_report import search_report
 from skipvae.study.reporting.table import Results, tabulate
 from skipvae.study.reporting.text_samples import text_samples
 from skipvae.study.running.progress import open_console
+from skipvae.study.search_studies import with_best
 from skipvae.study.status import RunStatus
 
-ON_PAGES = ("by_", "kl_per_dimension", "latent_space", "images")
+ON_PAGES = ("search", "by_", "kl_per_dimension", "latent_space", "images")
 """Prefixes of the names of the figures that a page of several studies shows."""
 
 
@@ -38,9 +40,12 @@ def report(
         allow_mixed: accept runs made with different code or data.
         page: also write the study into this page, whose figures go to `images/NAME` beside it.
 
+    Of a search, the table is about the best trial of each model.
+
     Raises:
         ValueError: if runs are missing, or are not comparable in one table.
     """
+    study = with_best(study, partial)
     statuses = {run.name: RunStatus.read(run.folder) for run in study.runs}
     missing = [name for name, status in statuses.items() if status.state != "finished"]
     if missing and (len(missing) == len(statuses) or not partial):
@@ -62,23 +67,27 @@ def report(
         console.print(table_formats.terminal(part, title))
     figures: list[str] = []
     done = [run for run in study.runs if run.name in results]
-    loaded = LoadedRuns()
-    for name, figure in (*plots(study, table, results), *model_figures(study, done, loaded)):
+    loaded, searched = LoadedRuns(), search_report(study)
+    of_search = [("search", searched.figure())] if searched is not None else []
+    for name, figure in (*of_search, *plots(study, table, results), *model_figures(study, done, loaded)):
         save(figure, folder / name)
         figures.append(name)
     texts, found = text_samples(study, done, loaded), findings(study, table)
+    trials = searched.section() if searched is not None else ""
     if texts:
         console.print(texts, markup=False, highlight=False, soft_wrap=True)
     files = {
         "table.csv": table_formats.comma_separated(table),
         "table.tex": "\n".join(map(table_formats.latex, table.parts())),
-        "report.md": section(study, table, results, statuses, found, figures, texts),
+        "report.md": section(study, table, results, statuses, found, figures, texts, trials),
     }
+    if searched is not None:
+        files["trials.csv"] = searched.csv()
     for file_name, text in files.items():
         with atomic_write(folder / file_name) as file:
             file.write(text)
-    for sentence in found:
-        console.print(sentence.replace("**", ""), soft_wrap=True, highlight=False)
+    for sentence in (*(searched.sentences() if searched is not None else ()), *found):
+        console.print(sentence.replace("**", ""), soft_wrap=True, highlight=False, markup=False)
     for message in loaded.missing:
         console.print(message, soft_wrap=True, highlight=False, markup=False)
     console.print(_where(study, folder, figures), soft_wrap=True)
@@ -89,9 +98,8 @@ def report(
             with (folder / f"{name}.png").open("rb") as picture, atomic_write(copies / f"{name}.png", "wb") as copy:
                 shutil.copyfileobj(picture, copy)
         paths = [f"images/{study.name}/{name}" for name in shown]
-        put_on_page(
-            Path(page), study.name, section(study, table, results, statuses, found, paths)
-        )  # no corpus is quoted
+        text = section(study, table, results, statuses, found, paths, trials=trials)  # no corpus is quoted
+        put_on_page(Path(page), study.name, text)
 
 
 def _where(study: Study, folder: Path, figures: list[str]) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import rich.table
 from rich import box
@@ -91,9 +91,26 @@ def markdown(table: Table) -> str:
         text = cell.text(metric.digits)
         return f"**{text}**" if cell.best else text
 
-    rule = ["---" for _ in table.quantities] + ["---"] + ["---:" for _ in table.metrics]
-    lines = [header(table), rule, *([*labels(table, row), *_numbers(table, row, show)] for row in table.rows)]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    lines = [header(table), *([*labels(table, row), *_numbers(table, row, show)] for row in table.rows)]
+    return markdown_rows(lines, len(table.quantities) + 1)
+
+
+def markdown_rows(lines: Sequence[Sequence[str]], num_labels: int) -> str:
+    """A table for Markdown.
+
+    Args:
+        lines: the header, then the rows.
+        num_labels: the number of columns at the left that are text; the others are numbers.
+
+    Example:
+        >>> print(markdown_rows([["model", "KL"], ["VAE", "3.1"]], 1), end="")
+        | model | KL |
+        | --- | ---: |
+        | VAE | 3.1 |
+    """
+    rule = ["---"] * num_labels + ["---:"] * (len(lines[0]) - num_labels)
+    rows = [lines[0], rule, *lines[1:]]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
 
 
 def latex(table: Table) -> str:

@@ -24,7 +24,7 @@ class Launch(Protocol):
     """Runs a command line such as `["fit", "--config", ...]` in this process, with further callbacks."""
 
     def __call__(self, args: list[str], callbacks: Sequence[Callback] = ()) -> Any:
-        """Returns the CLI object, which has the `datamodule` of the command."""
+        """Returns the CLI object, which has the `trainer` and the `datamodule` of the command."""
 
 
 def train_and_test(run: Run, code: dict[str, str], launch: Launch) -> RunStatus:
@@ -55,9 +55,13 @@ def train_and_test(run: Run, code: dict[str, str], launch: Launch) -> RunStatus:
                 last = run.folder / "checkpoints" / "last.ckpt"
                 launch(["fit", "--ckpt_path", str(last)] if _is_readable(last) else run.arguments, [progress])
                 status.trained = True
+            best = str(saved_runs.best_checkpoint(run.folder))
             status.state = "testing"
             status.write(run.folder)
-            tested = launch(["test", "--ckpt_path", str(saved_runs.best_checkpoint(run.folder))], [progress])
+            if run.validated and not status.validation:
+                metrics = launch(["validate", "--ckpt_path", best], [progress]).trainer.callback_metrics
+                status.validation = {name: float(value) for name, value in metrics.items() if name.startswith("val/")}
+            tested = launch(["test", "--ckpt_path", best], [progress])
             status.data = data_digest(tested.datamodule)
             status.state = "finished"
         except (Exception, SystemExit) as error:

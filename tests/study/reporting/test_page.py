@@ -42,7 +42,11 @@ def test_nothing_differs_by_one_seed(write_study: WriteStudy) -> None:
 def test_pairs_differ_by_their_skips_alone(write_study: WriteStudy) -> None:
     skip = {"model.decoder.skip": True}
     models = {"SKIP-SA-VAE": SA | skip, "VAE": {}, "SA-VAE": SA, "SKIP-VAE": skip, "WIDE": {"a": 1} | skip}
-    assert pairs(read_study(write_study(models=models))) == [("SA-VAE", "SKIP-SA-VAE"), ("VAE", "SKIP-VAE")]
+    for search in ({}, {"search": {"space": {"a": [1, 2]}, "trials": 2}}):  # whatever a search chooses
+        assert pairs(read_study(write_study(models=models, **search))) == [
+            ("SA-VAE", "SKIP-SA-VAE"),
+            ("VAE", "SKIP-VAE"),
+        ]
 
 
 def test_a_section_says_how_it_was_made(study: Study) -> None:
