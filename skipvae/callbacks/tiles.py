@@ -20,7 +20,7 @@ def tiles(images: Tensor, columns: int) -> Tensor:
         >>> tiles(torch.rand(6, 3, 30, 17), columns=3).shape
         torch.Size([3, 126, 110])
     """
-    images = _shown(images)
+    images = shown(images)
     factor = max(1, SIDE // max(images.shape[2:]))
     enlarged = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     return make_grid(enlarged, nrow=columns, padding=LINE, pad_value=GREY)  # type: ignore[no-any-return]
@@ -34,7 +34,7 @@ def thumbnails(images: Tensor) -> Tensor:
         >>> thumbnails(torch.rand(6, 1, 100, 17)).shape
         torch.Size([6, 3, 64, 64])
     """
-    images = _shown(images)
+    images = shown(images)
     height, width = images.shape[2:]
     side = max(height, width)
     left, top = (side - width) // 2, (side - height) // 2
@@ -44,7 +44,7 @@ def thumbnails(images: Tensor) -> Tensor:
     return square.expand(-1, 3, -1, -1)
 
 
-def _shown(images: Tensor) -> Tensor:
+def shown(images: Tensor) -> Tensor:
     """(B, 1 or 3, H, W) in [0, 1] on the CPU; any other number of channels is averaged."""
     images = images.detach().float().cpu()
     if images.shape[1] not in (1, 3):

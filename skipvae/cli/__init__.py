@@ -29,6 +29,7 @@ use a trained model:
   sample         draw from the model:      skipvae sample --ckpt_path best --output samples.png
   reconstruct    decode the posterior means of your own inputs, or of test examples
   interpolate    decode the line in latent space between two of them
+  explore        a local page with sliders for the latent dimensions: skipvae explore --ckpt_path best --open
   export         encoder and decoder as files that run elsewhere: skipvae export --ckpt_path best --format onnx
 
 compare models in many runs, see configs/quickstart/images.yaml:

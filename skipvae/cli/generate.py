@@ -18,10 +18,11 @@ from skipvae.cli import table_output, text_output
 from skipvae.cli.argv import values_of
 from skipvae.cli.code_files import read_codes
 from skipvae.cli.encode import encode
+from skipvae.cli.explore import explore
 from skipvae.cli.export import export
 from skipvae.cli.generate_options import COMMANDS, Decode, Generation, Interpolate, Reconstruct, Sample, add_options
 from skipvae.cli.message_filter import filter_messages
-from skipvae.cli.trained_model import load_model, read_all
+from skipvae.cli.trained_model import data_of, load_model, read_all
 from skipvae.models import VAE, GenerativeModel
 from skipvae.models.class_codes import class_codes
 from skipvae.models.test_split import first_test_examples
@@ -61,7 +62,7 @@ def sample(options: Sample) -> None:
     model = load_model(options, GenerativeModel if options.label is None else VAE)
     kind = model.decoder.modality
     num = options.num or {"text": 10, "table": 1000}.get(kind, 64)
-    z = None if options.label is None else class_codes(model, options.label, _data(options)).sample(num)
+    z = None if options.label is None else class_codes(model, options.label, data_of(options)).sample(num)
     if kind == "text":
         _refuse_for(model, options, "mean", "columns")
         x = model.sample(num, **options.sampling) if z is None else model.decoder.sample(z, **options.sampling)
@@ -130,6 +131,7 @@ FUNCTIONS: dict[str, Callable[[Any], None]] = {
     "reconstruct": reconstruct,
     "interpolate": interpolate,
     "export": export,
+    "explore": explore,
 }
 
 
@@ -195,21 +197,13 @@ def _refuse_for(model: Any, options: Generation, *names: str) -> None:
             raise ValueError(f"{name} is an option for images, but this is a model of {kind}: leave it out")
 
 
-def _data(options: Any) -> LightningDataModule:
-    """The data module that was given, or that of the run."""
-    if options.data is not None:
-        given: LightningDataModule = options.data
-        return given
-    return saved_runs.data_of(saved_runs.checkpoint_at(options.ckpt_path))
-
-
 def _test_examples(model: Any, options: Any, default: int, each: int = 1) -> Tensor:
     """Test examples (num x each, ...), num by default if there are as many.
 
     They are the first ones, or sentences from all over the split, which is sorted by length.
     """
     num = each * (options.num or default)
-    data = _data(options)
+    data = data_of(options)
     text = model.decoder.modality == "text"
     x = first_test_examples(data, None if text else num).x
     check_same_codecs(model.codecs, codecs_of(data), saved_runs.checkpoint_at(options.ckpt_path))

@@ -172,6 +172,28 @@ class Export:
     tolerance: float = _option(1e-4, "The largest difference |a - b| / (1 + |b|) from the model that is allowed.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Explore(Command):
+    """Opens a page to look into a trained model, on this machine alone: Ctrl-C ends it.
+
+    Sliders move the latent dimensions with the largest KL, and the picture, sentence or row of the code follows. It
+    starts from a test or training example, from an input of your own, or from the prior; and shows the way from one
+    code to another, and the nearest training examples. Needs pip install 'skipvae[explore]'.
+    """
+
+    port: int | None = _option(None, "Port of the page; a free one by default.")
+    open: bool = _option(False, "Also open the page in the browser.")
+    num: int = _option(2000, "How many training examples are encoded first, to find the nearest ones among.")
+    seed: int = _option(1, "The same seed gives the same draws from the prior.")
+    data: Any = field(default=None, metadata={"help": DATA})
+
+    def __post_init__(self) -> None:
+        """Refuses what is no port."""
+        super().__post_init__()
+        if self.port is not None and not 1 <= self.port <= 65535:
+            raise ValueError(f"port is {self.port}: give one from 1 to 65535, or none for a free one")
+
+
 COMMANDS: dict[str, type[Any]] = {
     "encode": Encode,
     "decode": Decode,
@@ -179,6 +201,7 @@ COMMANDS: dict[str, type[Any]] = {
     "reconstruct": Reconstruct,
     "interpolate": Interpolate,
     "export": Export,
+    "explore": Explore,
 }
 """Options by command; the docstring of each class is the description of its command."""
 

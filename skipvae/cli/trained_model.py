@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from pytorch_lightning import seed_everything
+from pytorch_lightning import LightningDataModule, seed_everything
 from torch import Tensor
 
 from datamodules.inputs import Input, read_inputs
@@ -59,6 +59,14 @@ def _check_is_no_input(options: Command) -> None:
     for name in (*getattr(options, "inputs", ()), *getattr(options, "codes", ()), *typed):
         if output and name and os.path.isfile(name) and os.path.realpath(name) == os.path.realpath(output):
             raise ValueError(f"{output} is an input and cannot be the output, too: give --output another name")
+
+
+def data_of(options: Any) -> LightningDataModule:
+    """The data module that was given, or that of the run."""
+    if options.data is not None:
+        given: LightningDataModule = options.data
+        return given
+    return saved_runs.data_of(saved_runs.checkpoint_at(options.ckpt_path))
 
 
 def own_inputs(model: Any, inputs: Sequence[str], ckpt_path: str) -> Iterator[Input]:

@@ -1,5 +1,6 @@
 """Examples of the test split, for the commands and reports that show some."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -28,15 +29,24 @@ def first_test_examples(data: LightningDataModule, num: int | None = None) -> Ex
     """
     data.prepare_data()
     data.setup("test")
+    return first_of(data.test_dataloader(), num, "test")
+
+
+def first_of(loader: Iterable[tuple[Tensor, ...]], num: int | None, split: str) -> Examples:
+    """The first examples of a loader, at most num; all when not given.
+
+    Raises:
+        ValueError: if it has none; the message names the split.
+    """
     batches: list[tuple[Tensor, ...]] = []
     count = 0
-    for batch in data.test_dataloader():
+    for batch in loader:
         batches.append(batch)
         count += len(batch[0])
         if num is not None and count >= num:
             break
     if not batches:
-        raise ValueError("the test split of the data is empty")
+        raise ValueError(f"the {split} split of the data is empty")
     inputs = [batch[0] for batch in batches]
     of_text = inputs[0].dim() == 2 and not inputs[0].is_floating_point()
     x = pad_sentences(inputs) if of_text else torch.cat(inputs)

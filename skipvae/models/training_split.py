@@ -1,12 +1,14 @@
-"""Examples of the training split for a test, on which classifiers of the posterior means are fitted."""
+"""Examples of the training split: for a test, which fits classifiers of the posterior means on them, and to show."""
 
 from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
+
+from skipvae.models.test_split import Examples, first_of
 
 
 class NoTrainingExamplesError(Exception):
@@ -52,3 +54,14 @@ def labelled_training_batches(trainer: Trainer, max_examples: int) -> Iterator[t
             x, label = trainer.strategy.batch_to_device(batch)[:2]
             yield x[:remaining], label[:remaining]
             remaining -= len(label)
+
+
+def first_training_examples(data: LightningDataModule, num: int) -> Examples:
+    """The first examples of the training split of a data module, at most num, in the order of a first epoch.
+
+    Raises:
+        ValueError: if the split is empty.
+    """
+    data.prepare_data()
+    data.setup("fit")
+    return first_of(data.train_dataloader(), num, "training")

@@ -37,6 +37,8 @@ HEAVY = {"torch", "pytorch_lightning", "jsonargparse", "numpy"}
             ["reconstruct", "--ckpt_path=last", "--text", "one", "--text", "two"],
             "the option --text is given twice: leave one out",
         ),
+        (["explore", "--port=80"], "skipvae explore needs a trained model: give --ckpt_path FILE, last or best"),
+        (["explore", "--ckpt_path=last", "--prot=80"], "explore has no option --prot: did you mean --port?"),
         (["fit", "--config=c.yaml", "--name=a", "--name", "b"], "the option --name is given twice: leave one out"),
     ],
 )
@@ -49,7 +51,13 @@ def test_it_is_one_line_before_anything_heavy_is_imported(
 
 def test_nothing_heavy_is_imported_for_help_and_mistakes(tmp_path: Path) -> None:
     lines = (["--help"], ["--version"], ["sampel"], ["fit"], ["fit", "--config=c", "--modle=1"], ["sample", "--nmu=1"])
-    lines += (["sample", "--help"], ["interpolate", "-h"], ["study", "--help"], ["study", "run", "--help"])
+    lines += (
+        ["sample", "--help"],
+        ["interpolate", "-h"],
+        ["explore", "-h"],
+        ["study", "--help"],
+        ["study", "run", "--help"],
+    )
     code = (
         "import contextlib, io, sys\nfrom skipvae.cli import main\n"
         f"for args in {lines!r}:\n"
