@@ -126,7 +126,7 @@ def _record(position: int, text: Any, label: Any, name: str) -> Record:
 
 
 def flaw(text: str) -> str:
-    """What makes a text unusable, or "".
+    """The reason why a text cannot be used, or "".
 
     Example:
         >>> flaw("a \\ud83d"), flaw("a")
