@@ -219,8 +219,15 @@ def _read_parquet(path: Path) -> TableFile:
     return next(parquet_tables(path, None))
 
 
-def parquet_tables(path: Path, num_rows: int | None) -> Iterator[TableFile]:
+def parquet_tables(
+    path: Path, num_rows: int | None, columns: Sequence[str | None] | None = None
+) -> Iterator[TableFile]:
     """The content of a parquet file as tables of num_rows rows at most, or as one.
+
+    Args:
+        path: The file.
+        num_rows: The most rows of a table; None for all.
+        columns: Those that are read, None among them left out; all if not given, or if one is missing.
 
     Raises:
         ModuleNotFoundError: If pyarrow is not installed.
@@ -235,7 +242,9 @@ def parquet_tables(path: Path, num_rows: int | None) -> Iterator[TableFile]:
         ) from error
     try:
         with parquet.ParquetFile(path) as file:
-            batches = file.iter_batches(num_rows) if num_rows is not None else ()
+            wanted = list(dict.fromkeys(name for name in columns or () if name is not None))
+            read = wanted if wanted and {*wanted} <= {*file.schema_arrow.names} else None
+            batches = file.iter_batches(num_rows, columns=read) if num_rows is not None else ()
             tables = (pa.Table.from_batches([batch]) for batch in batches) if num_rows is not None else [file.read()]
             for table in tables:
                 # an index that pandas wrote has no name of its own

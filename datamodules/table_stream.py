@@ -110,7 +110,7 @@ def is_parquet(path: Path) -> bool:
 
 def _parquet_rows(path: Path, names: Sequence[str], label: str | None) -> Iterator[Row]:
     row = 0
-    for table in parquet_tables(path, ROWS):
+    for table in parquet_tables(path, ROWS, [*names, label]):
         for name in names:
             check_known(path, table.cells, name)
         labels = table.texts(label) if label in table.cells and label is not None else None

@@ -194,7 +194,7 @@ def _rows_of_csv(path: Path, text: str, label: str | None, strict: bool) -> Iter
 
 def _rows_of_parquet(path: Path, text: str, label: str | None, strict: bool) -> Iterator[Record]:
     position = 0
-    for table in parquet_tables(path, ROWS):
+    for table in parquet_tables(path, ROWS, [text, label]):
         label = _label_in(path, list(table.cells), text, label, strict)
         texts = table.cells[text]
         labels = table.texts(label) if label is not None else [None] * len(texts)

@@ -123,7 +123,12 @@ def _open_npz(path: Path) -> Iterator[_NPZ]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         writer = _NPZ(lambda: files.enter_context(tempfile.TemporaryFile(dir=path.parent)))
-        yield writer
+        try:
+            yield writer
+        except OSError as error:
+            if error.filename is not None or error.errno is None:  # of another file, or with a message of its own
+                raise
+            raise OSError(error.errno, error.strerror, str(path)) from None  # the temporary files have no name
         with atomic_write(path, "wb") as file:
             writer.pack(file)
 

@@ -1,6 +1,7 @@
 """`skipvae encode` and `decode`, and one's own inputs for reconstruct and interpolate, from checkpoints alone."""
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -312,6 +313,13 @@ def test_the_vocabulary_of_a_long_job_is_read_once(sentences: VAE, monkeypatch: 
     main(["encode", "--ckpt_path=a.ckpt", "long.txt"])
     assert len(rows_of("codes.csv")) == 30
     assert codec._tokenizer.cache_info().misses == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: io.FileIO("/dev/full", "wb"))
+    with pytest.raises(OSError, match=r"No space left on device: 'a\.npz'"), open_codes("a.npz") as writer:
+        writer.write({"input": ["a"]})
 
 
 def test_sentences_come_through_a_pipe(sentences: VAE) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from datamodules.inputs import MAX_LINE, Input, read_inputs
 from datamodules.pictures import Format
+from datamodules.table_files import parquet_tables
 from datamodules.table_stream import columns_of, stream_table
 
 FORMAT = Format(8, 8, True, "crop", 255)
@@ -134,6 +135,8 @@ def test_parquet_and_csv_say_the_same(tmp_path: Path) -> None:
     assert rows[1][1] == "'a' is missing"
     assert np.array_equal(np.asarray(rows[2][1], dtype=float), [3.0, 3.0])
     assert columns_of(str(tmp_path / "a.parquet")) == ["a", "b", "kind"]
+    read = next(parquet_tables(tmp_path / "a.parquet", 2, ["kind", "b", None]))
+    assert (sorted(read.cells), len(read.cells["b"])) == (["b", "kind"], 2)
 
 
 @pytest.mark.parametrize(
