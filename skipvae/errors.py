@@ -25,6 +25,9 @@ USER_ERRORS = (
 )
 """The kinds of error that come from what the user gave; others are our own and keep their traceback."""
 
+SERVICES = ("wandb", "mlflow")
+"""Packages of loggers, whose own errors are about an account, a server or a database of the user's."""
+
 WRAPPING = ("jsonargparse", "pytorch_lightning", "lightning_fabric")
 """Packages that wrap errors of others in errors of their own."""
 
@@ -64,7 +67,7 @@ def user_message(error: BaseException) -> str | None:
         'batch_size must be at least 1'
         >>> user_message(KeyError("a bug"))
     """
-    if isinstance(error, USER_ERRORS):
+    if isinstance(error, USER_ERRORS) or type(error).__module__.partition(".")[0] in SERVICES:
         return one_line(error) + _origin(error)
     passed = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
     for functions, message in (

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
@@ -151,6 +151,8 @@ class BestAndLast(ModelCheckpoint):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.flush()  # the steps before a checkpoint will not be logged again
+                elif isinstance(logger, CSVLogger):
+                    logger.save()
             self.last_model_path = str(self.last_path)
             trainer.save_checkpoint(self.last_path, weights_only=False)
 

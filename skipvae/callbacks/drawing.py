@@ -8,15 +8,18 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from skipvae.callbacks.loggers import take_pictures
 from skipvae.nn.evaluation_mode import evaluation_mode
 
 
 class DrawingCallback(Callback, ABC):
-    """Draws for TensorBoard after validations and at the end of training, in the first process only.
+    """Draws for the loggers after validations and at the end of training, in the first process only.
+
+    Subclasses draw with `skipvae.callbacks.loggers.write_picture` and `write_table`, which hand a drawing to every
+    logger that takes it. Nothing is drawn for loggers that take no pictures, and without a logger.
 
     A drawing is skipped while all of them together would exceed their fraction of the training time so far; the first
     and the last are always made. Nothing that is drawn changes a number of the training.
@@ -39,10 +42,10 @@ class DrawingCallback(Callback, ABC):
         self._begin = self._spent = self._latest_cost = 0.0
 
     @abstractmethod
-    def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
-        """Draws with a `SummaryWriter`; runs in evaluation mode and without gradients."""
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draws; runs in evaluation mode and without gradients."""
 
-    def draw_last(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+    def draw_last(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draws what is needed only once, at the end of training."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,21 +81,19 @@ class DrawingCallback(Callback, ABC):
         if not (draws_here(trainer) and self._kept):
             return
         begin = perf_counter()
-        writer = next(logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger))
         with without_side_effects(trainer, pl_module):
             if self._drawn_at != trainer.global_step:
-                self.draw(trainer, pl_module, writer)
+                self.draw(trainer, pl_module)
             if last:
-                self.draw_last(trainer, pl_module, writer)
+                self.draw_last(trainer, pl_module)
         self._drawn_at = trainer.global_step
         self._latest_cost = perf_counter() - begin
         self._spent += self._latest_cost
 
 
 def draws_here(trainer: Trainer) -> bool:
-    """Whether this process trains and is the one that writes for TensorBoard."""
-    writes = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
-    return trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero and writes
+    """Whether this process trains, is the one that writes, and has a logger that takes pictures."""
+    return trainer.state.fn == TrainerFn.FITTING and trainer.is_global_zero and take_pictures(trainer)
 
 
 @contextmanager

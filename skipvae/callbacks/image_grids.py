@@ -1,4 +1,4 @@
-"""Grids of images in TensorBoard: reconstructions, samples of the prior, latent traversals."""
+"""Grids of images for the loggers: reconstructions, samples of the prior, latent traversals."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from torch import Tensor
 
 from skipvae.callbacks.drawing import DrawingCallback
 from skipvae.callbacks.labelled_grid import labelled_grid
-from skipvae.callbacks.tiles import tiles
+from skipvae.callbacks.loggers import write_picture
+from skipvae.callbacks.tiles import pixels_of, tiles
 from skipvae.callbacks.traversals import traversals
 
 
@@ -33,7 +34,7 @@ class ImageGrids(DrawingCallback):
         super().__init__(every_n_epochs, time_share, num_kept=num_images)
         self.num_images = num_images
 
-    def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See `DrawingCallback.draw`."""
         model: Any = pl_module
         if model.decoder.modality != "image":
@@ -43,11 +44,11 @@ class ImageGrids(DrawingCallback):
             x = torch.cat([x for x, _ in self._kept])
             grids["samples"] = model.decoder.preview(model.sample_prior(2 * self.num_images))
             grids["reconstructions"] = torch.cat([x, model.reconstruct(x)])
-            self._draw_traversals(model, x, trainer.global_step, writer)
+            self._draw_traversals(trainer, model, x)
         for name, images in grids.items():
-            writer.add_image(f"images/{name}", tiles(images, self.num_images), trainer.global_step)
+            write_picture(trainer, f"images/{name}", pixels_of(tiles(images, self.num_images)), trainer.global_step)
 
-    def _draw_traversals(self, model: Any, x: Tensor, step: int, writer: Any) -> None:
+    def _draw_traversals(self, trainer: Trainer, model: Any, x: Tensor) -> None:
         moved = traversals(model, x[:1], num_dimensions=self.num_images, num_points=self.num_images)
         picture = labelled_grid(
             tiles(moved.x.flatten(0, 1), self.num_images),
@@ -55,4 +56,4 @@ class ImageGrids(DrawingCallback):
             column_labels=[f"{value:.1f}" for value in moved.path.tolist()],
             corner="dim.  KL",
         )
-        writer.add_image("images/traversals", picture, step, dataformats="HWC")
+        write_picture(trainer, "images/traversals", picture, trainer.global_step)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from skipvae.callbacks.tiles import LINE
+from skipvae.callbacks.tiles import LINE, pixels_of
 
 FONT_SIZE = 20  # legible when TensorBoard shows the picture at half its size
 SMALLEST_ROW = FONT_SIZE + 6
@@ -34,7 +34,7 @@ def labelled_grid(
         >>> labelled_grid(torch.zeros(3, 62, 62), ["z0", "z1"], ["-1", "0", "1"]).shape[0]
         88
     """
-    pixels = grid.mul(255).round().byte().permute(1, 2, 0).numpy()
+    pixels = pixels_of(grid)
     row_height, column_width = (len(pixels) - LINE) / len(row_labels), (pixels.shape[1] - LINE) / len(column_labels)
     scale = math.ceil(SMALLEST_ROW / row_height)
     font = ImageFont.load_default(FONT_SIZE)

@@ -1,4 +1,4 @@
-"""Plots of the latent space in TensorBoard: which dimensions are used, and where the data lie."""
+"""Plots of the latent space for the loggers: which dimensions are used, and where the data lie."""
 
 import math
 from typing import Any
@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 
 from skipvae.callbacks.drawing import DrawingCallback
 from skipvae.callbacks.figures import pixels
+from skipvae.callbacks.loggers import summary_writers, write_picture
 from skipvae.callbacks.projector import write_points
 
 
@@ -18,9 +19,9 @@ class LatentPictures(DrawingCallback):
 
     - latents/dimensions: the KL of each dimension, and the variance of its posterior mean over the data with the
       threshold of an active unit.
-    - latents/kl_per_dim: a histogram of the former.
+    - latents/kl_per_dim: a histogram of the former, in TensorBoard alone.
     - latents/elbo_per_step: the ELBO along the steps of iterative inference.
-    - posterior_means, at the end of training: points in the projector with their class, sentence and KL, see
+    - posterior_means, at the end of training: points in TensorBoard's projector with their class, sentence and KL, see
       `skipvae.callbacks.projector`.
 
     Models without z draw nothing.
@@ -34,25 +35,27 @@ class LatentPictures(DrawingCallback):
     def __init__(self, every_n_epochs: int = 5, num_points: int = 1000, time_share: float = 0.02) -> None:
         super().__init__(every_n_epochs, time_share, num_kept=num_points)
 
-    def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See `DrawingCallback.draw`."""
         results: dict[str, Any] = getattr(pl_module, "results", {})
         kl, step = results.get("kl_per_dim"), trainer.global_step
         if not kl or not all(map(math.isfinite, kl)):
             return
-        writer.add_histogram("latents/kl_per_dim", np.asarray(kl), step)
+        for writer in summary_writers(trainer):
+            writer.add_histogram("latents/kl_per_dim", np.asarray(kl), step)
         picture = bars(kl, results["variance_per_dim"], results["au_threshold"])
-        writer.add_image("latents/dimensions", picture, step, dataformats="HWC")
+        write_picture(trainer, "latents/dimensions", picture, step)
         if "elbo_per_step" in results:
-            writer.add_image("latents/elbo_per_step", curve(results["elbo_per_step"]), step, dataformats="HWC")
+            write_picture(trainer, "latents/elbo_per_step", curve(results["elbo_per_step"]), step)
 
-    def draw_last(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+    def draw_last(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Puts the posterior means (N, K) of the kept validation data into the projector."""
         model: Any = pl_module
         if not model.decoder.latent_dim:
             return
         data = getattr(trainer, "datamodule", None)
-        write_points(writer, model, self._kept, getattr(data, "label_names", None) or (), trainer.global_step)
+        for writer in summary_writers(trainer):
+            write_points(writer, model, self._kept, getattr(data, "label_names", None) or (), trainer.global_step)
 
 
 def bars(kl: list[float], variance: list[float], threshold: float = 0.01) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -25,7 +25,7 @@ from skipvae.persistence.spec import class_path
 class Report(Callback):
     """Prints the results of `validate` and `test` with their meaning and a verdict; `test` writes metrics.json.
 
-    TensorBoard gets the table of a test, too, and a plot of its latent dimensions.
+    Loggers that take text and pictures get the table of a test, too, and a plot of its latent dimensions.
 
     The file goes into the run's folder: the results in full precision, the number of examples, the seed, the
     checkpoint, the classes of the model and the data, and the seconds of the test, and of training in the same process.

@@ -108,7 +108,7 @@ class RunLogger(TensorBoardLogger):
             self._with_hyperparams = True
             # The id keeps runs with equal settings apart, which would be averaged otherwise.
             write_hparams(self.experiment, flat, trial=relpath(self.log_dir, self.save_dir))
-            self.experiment.add_text("run/config", markdown.code(dump_text(_plain(params))))
+            self.experiment.add_text("run/config", markdown.code(dump_text(plain(params))))
             self.experiment.add_custom_scalars(CHARTS)
         if metrics:
             self.log_metrics(metrics, step)
@@ -152,7 +152,7 @@ def headlines(metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"headline/{name}": value for name, value in metrics.items() if name in keys}
 
 
-def _plain(settings: Any) -> Any:
+def plain(settings: Any) -> Any:
     """Settings in the types that YAML knows."""
     return json.loads(
         json.dumps(settings, default=lambda value: vars(value) if isinstance(value, Namespace) else str(value))

@@ -1,4 +1,4 @@
-"""Plots of the columns of a table in TensorBoard: reconstructions, samples of the prior, latent traversals."""
+"""Plots of the columns of a table for the loggers: reconstructions, samples of the prior, latent traversals."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from skipvae.callbacks.drawing import DrawingCallback
 from skipvae.callbacks.figures import grid, pixels
+from skipvae.callbacks.loggers import write_picture
 from skipvae.callbacks.traversals import traversals
 from skipvae.table.codec import TableCodec
 
@@ -52,7 +53,7 @@ class TablePlots(DrawingCallback):
         super().__init__(every_n_epochs, time_share, num_kept=num_rows)
         self.num_columns, self.num_dimensions = num_columns, num_dimensions
 
-    def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See `DrawingCallback.draw`."""
         model: Any = pl_module
         if model.decoder.modality != "table":
@@ -63,7 +64,7 @@ class TablePlots(DrawingCallback):
             figures["reconstructions"] = self._reconstructions(model, x)
             figures["traversals"] = self._traversals(model, x)
         for name, figure in figures.items():
-            writer.add_image(f"table/{name}", pixels(figure), trainer.global_step, dataformats="HWC")
+            write_picture(trainer, f"table/{name}", pixels(figure), trainer.global_step)
 
     def _samples(self, model: Any, x: Tensor) -> Figure:
         figure, panels = self._panels(model, "samples")

@@ -1,11 +1,12 @@
-"""Sentences in TensorBoard's text tab: samples, reconstructions, interpolations."""
+"""Sentences for the loggers: samples, reconstructions, interpolations."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 
 from skipvae.callbacks.drawing import DrawingCallback, draws_here
-from skipvae.callbacks.markdown import plain, table
+from skipvae.callbacks.loggers import write_table
 from skipvae.text.codec import TextCodec
 from skipvae.text.tokens import pad_sentences
 
@@ -43,22 +44,24 @@ class TextSamples(DrawingCallback):
         if len(self._kept) < self.num_kept:
             self._kept.append((batch[0][:1], None))
 
-    def draw(self, trainer: Trainer, pl_module: LightningModule, writer: Any) -> None:
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See `DrawingCallback.draw`."""
         model: Any = pl_module
         sentences = TextCodec.of(model)
         options = {"max_length": self.max_length}
-        texts = {
-            "samples": "\n".join(f"- {plain(s)}" for s in sentences.decode(model.sample(self.num_sentences, **options)))
-        }
+        samples = sentences.decode(model.sample(self.num_sentences, **options))
+        self._write(trainer, "samples", ["sample"], zip(samples, strict=True))
         if model.decoder.latent_dim:
             x = pad_sentences([x for x, _ in self._kept])
             pairs = zip(sentences.decode(x), sentences.decode(model.reconstruct(x, **options)), strict=True)
-            texts["reconstructions"] = table(["sentence", "reconstruction"], pairs)
-            path = model.interpolate(x[:1], x[-1:], self.num_sentences, **options)[0]
-            texts["interpolations"] = "\n".join(f"1. {plain(sentence)}" for sentence in sentences.decode(path))
-        for name, text in texts.items():
-            writer.add_text(f"text/{name}", text, trainer.global_step)
+            self._write(trainer, "reconstructions", ["sentence", "reconstruction"], pairs)
+            path = sentences.decode(model.interpolate(x[:1], x[-1:], self.num_sentences, **options)[0])
+            self._write(
+                trainer, "interpolations", ["step", "sentence"], zip(map(str, range(len(path))), path, strict=True)
+            )
+
+    def _write(self, trainer: Trainer, name: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        write_table(trainer, f"text/{name}", header, rows, trainer.global_step)
 
 
 def _writes_text(model: Any) -> bool:

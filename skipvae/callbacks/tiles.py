@@ -1,5 +1,8 @@
 """Images side by side in one picture, and as thumbnails, for people to look at."""
 
+from typing import Any
+
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -24,6 +27,17 @@ def tiles(images: Tensor, columns: int) -> Tensor:
     factor = max(1, SIDE // max(images.shape[2:]))
     enlarged = images.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     return make_grid(enlarged, nrow=columns, padding=LINE, pad_value=GREY)  # type: ignore[no-any-return]
+
+
+def pixels_of(picture: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture (3, height, width) in [0, 1] as pixels (height, width, 3).
+
+    Example:
+        >>> import torch
+        >>> pixels_of(torch.full((3, 2, 5), 0.5)).shape
+        (2, 5, 3)
+    """
+    return picture.mul(255).round().byte().permute(1, 2, 0).numpy()  # type: ignore[no-any-return]
 
 
 def thumbnails(images: Tensor) -> Tensor:

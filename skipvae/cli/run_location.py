@@ -10,9 +10,6 @@ from skipvae.cli.resume import check_location, check_same_run, keep_source, refu
 from skipvae.persistence import saved_runs
 from skipvae.persistence.checkpoint import read_checkpoint
 from skipvae.persistence.run_folder import check_name, next_folder
-from skipvae.persistence.spec import class_at
-
-RUN_LOGGER = "skipvae.callbacks.RunLogger"
 
 
 def find_run_folder(config: Namespace, root: Path, command: Sequence[str], parser: ArgumentParser, fit: bool) -> Path:
@@ -70,29 +67,3 @@ def _check_free(folder: Path) -> None:
         raise ValueError(
             f"there is a run in {folder}: resume it with --ckpt_path {checkpoint}, or name another --version"
         )
-
-
-def set_run_folder(config: Namespace, folder: Path) -> None:
-    """Sets the run folder in the config: for the trainer, and for each `RunLogger` that it has.
-
-    Raises:
-        ValueError: if a `RunLogger` was given another folder.
-    """
-    config.trainer.default_root_dir = str(folder)  # the only folder in which Lightning looks for SLURM's checkpoints
-    loggers = config.trainer.logger
-    for logger in loggers if isinstance(loggers, list) else [loggers]:
-        path = getattr(logger, "class_path", None)
-        if path is None or class_at(path) is not class_at(RUN_LOGGER):  # older runs know it by another path
-            continue
-        location = logger.init_args
-        for option, given, known in (
-            ("save_dir", location.save_dir, {saved_runs.LOG_ROOT, str(folder.parent.parent)}),
-            ("name", location.name, {"", config.name, folder.parent.name}),
-            ("version", location.version, {None, folder.name}),
-        ):
-            if given not in known:
-                raise ValueError(
-                    f"the logs of a run lie in its folder {folder}, so leave out --trainer.logger.{option}: "
-                    "--trainer.default_root_dir, --name and --version set that folder"
-                )
-        location.save_dir, location.name, location.version = str(folder.parent.parent), folder.parent.name, folder.name

@@ -6,6 +6,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from skipvae.callbacks.loggers import write_settings
 from skipvae.callbacks.run_logger import RunLogger
 from skipvae.models import GenerativeModel
 from skipvae.persistence.atomic import atomic_write
@@ -41,7 +42,7 @@ class SaveConfig(Callback):
                     logger.log_command(["skipvae", *self._command], trainer.global_step)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Shows the config in TensorBoard, and keeps vocabulary or columns beside it."""
+        """Hands the config to the loggers, and keeps vocabulary or columns beside it."""
         folder = run_folder(trainer)  # a collective call, so it comes before the branch of the first process
         if not trainer.is_global_zero:
             return
@@ -50,6 +51,4 @@ class SaveConfig(Callback):
                 with atomic_write(folder / f"{name}.json") as file:
                     file.write(pl_module.codecs[name])
         config: dict[str, Any] = self._config.as_dict()
-        for logger in trainer.loggers:
-            if isinstance(logger, RunLogger):
-                logger.log_hyperparams({key: config[key] for key in ("seed_everything", "model", "data", "trainer")})
+        write_settings(trainer, {key: config[key] for key in ("seed_everything", "model", "data", "trainer")})

@@ -4,6 +4,7 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from contextlib import ExitStack
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
@@ -11,15 +12,25 @@ from pytorch_lightning import Callback, LightningDataModule, LightningModule, Tr
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser
 
-from skipvae.callbacks import BestAndLast, ImageGrids, LatentPictures, PredictionWriter, Report, TablePlots, TextSamples
+from skipvae.callbacks import (
+    BestAndLast,
+    ImageGrids,
+    LatentPictures,
+    PredictionWriter,
+    Report,
+    RunLogger,
+    TablePlots,
+    TextSamples,
+)
 from skipvae.cli import slurm, usage
 from skipvae.cli.argv import refuse_linked, refuse_two_starts, with_config_of_run
 from skipvae.cli.class_names import about_class
 from skipvae.cli.config_files import with_one_config
 from skipvae.cli.init_from import initialize
+from skipvae.cli.loggers import KeepIds, ended_wandb_run, place_loggers, with_save_dir
 from skipvae.cli.message_filter import filter_messages
 from skipvae.cli.results_folder import folder_of_results
-from skipvae.cli.run_location import RUN_LOGGER, find_run_folder, set_run_folder
+from skipvae.cli.run_location import find_run_folder
 from skipvae.cli.save_config import SaveConfig
 from skipvae.compatibility import ConfigOnlyCLI, cluster_environment
 from skipvae.errors import one_line
@@ -37,7 +48,7 @@ class SkipVAECLI(ConfigOnlyCLI):
     def __init__(self, *args: Any, command: Sequence[str] = (), **kwargs: Any) -> None:
         self._command = command
         self._note: Note | None = None
-        with ExitStack() as self._held:  # the lock of the run folder, while the command runs
+        with ExitStack() as self._held, ended_wandb_run():  # the lock of the run folder, while the command runs
             super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -103,9 +114,11 @@ class SkipVAECLI(ConfigOnlyCLI):
                 folder = self._held.enter_context(new_folder(root, config.name, config.version))
             if fit:
                 self._note = self._held.enter_context(locked(folder, **slurm.job_facts(self._command)))
+        run = folder
         if not fit and (location / "config.yaml").is_file():
             folder = folder_of_results(location, config.ckpt_path, config, self.command_parser)
-        set_run_folder(config, folder)
+        config.trainer.default_root_dir = str(folder)  # the only one in which Lightning looks for SLURM's checkpoints
+        self._services = place_loggers(config, folder, run)
 
     def after_instantiate_classes(self) -> None:
         """Checks the checkpoint before anything runs or is written, not only when it is loaded."""
@@ -153,7 +166,8 @@ class SkipVAECLI(ConfigOnlyCLI):
             given = [*given, *bars]
         asked = self._asked.as_dict()
         report = Report({"data": asked["data"], "limit_test_batches": asked["trainer"]["limit_test_batches"]})
-        own: list[Callback] = [RunFolder(trainer_config["default_root_dir"])] if self._writes else []
+        folder = Path(trainer_config["default_root_dir"])
+        own: list[Callback] = [RunFolder(folder), KeepIds(folder, self._services)] if self._writes else []
         if self._writes and self.subcommand == "fit":
             own.append(SaveConfig(self.command_parser, self._asked, self._command))
         trainer_config["callbacks"] = [
@@ -239,10 +253,10 @@ def _start(args: list[str], callbacks: Sequence[Callback], cli: type[SkipVAECLI]
         auto_configure_optimizers=False,  # optimiser and scheduler are arguments of the model
         load_from_checkpoint_support=False,  # our checkpoints hold a description of the model
         trainer_defaults={
-            "logger": {"class_path": RUN_LOGGER},
+            "logger": {"class_path": class_path(RunLogger)},
             "callbacks": list(callbacks),
         },
         parser_kwargs=raise_errors | {command: raise_errors},
-        args=with_one_config(with_config_of_run(args)),
+        args=with_one_config(with_config_of_run(with_save_dir(args))),
         command=args,
     )

@@ -25,13 +25,13 @@ class Slow(DrawingCallback):
         super().__init__(**options)
         self.clock, self.drawn, self.last = clock, [], []
 
-    def draw(self, trainer: Any, pl_module: Any, writer: Any) -> None:
+    def draw(self, trainer: Any, pl_module: Any) -> None:
         assert not pl_module.training
         assert not torch.is_grad_enabled()
         self.drawn.append(trainer.global_step)
         self.clock.now += 10
 
-    def draw_last(self, trainer: Any, pl_module: Any, writer: Any) -> None:
+    def draw_last(self, trainer: Any, pl_module: Any) -> None:
         self.last.append(trainer.global_step)
 
 

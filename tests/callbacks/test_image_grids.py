@@ -54,12 +54,13 @@ def test_traversals_show_the_dimension_with_the_largest_kl_first_and_name_it(mon
     x = make_loader().dataset[:1][0]
     drawn: dict[str, Any] = {}
     monkeypatch.setattr("skipvae.callbacks.image_grids.labelled_grid", lambda grid, **labels: drawn.update(labels))
+    monkeypatch.setattr("skipvae.callbacks.image_grids.write_picture", lambda *_: None)
     monkeypatch.setattr(
         "skipvae.callbacks.image_grids.tiles",
         lambda images, columns: drawn.update(images=images, columns=columns),
     )
     with torch.no_grad():
-        ImageGrids(num_images=5)._draw_traversals(model, x, 7, SimpleNamespace(add_image=lambda *_, **__: None))
+        ImageGrids(num_images=5)._draw_traversals(SimpleNamespace(global_step=7), model, x)
         z = model.infer(x).mean.repeat(5, 1)
         for row, dimension in enumerate([1, 2, 0]):
             moved = z.clone()
@@ -78,15 +79,11 @@ def test_models_of_other_data_draw_nothing(tmp_path: Path) -> None:
     assert read_events(tmp_path / "run/version_0").Tags()["images"] == []
 
 
-def test_models_without_z_draw_samples_only(tmp_path: Path) -> None:
+def test_models_without_z_draw_samples_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model()
     model.decoder.latent_dim = 0
     model.sample = lambda n: torch.full((n, 1, 4, 4), 0.5)
-    written: dict[str, Any] = {}
-
-    class Writer:
-        def add_image(self, tag: str, image: torch.Tensor, step: int) -> None:
-            written[tag] = image
-
-    ImageGrids(num_images=5).draw(make_trainer(tmp_path), model, Writer())
-    assert list(written) == ["images/samples"]
+    written: list[str] = []
+    monkeypatch.setattr("skipvae.callbacks.image_grids.write_picture", lambda _, name, *__: written.append(name))
+    ImageGrids(num_images=5).draw(make_trainer(tmp_path), model)
+    assert written == ["images/samples"]

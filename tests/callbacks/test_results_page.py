@@ -20,7 +20,7 @@ def test_a_test_is_shown_as_a_table_a_plot_and_lines(tmp_path: Path) -> None:
     found = read_events(tmp_path / "run/version_0")
     (event,) = found.Tensors("test/results/text_summary")
     assert event.step == 4
-    unit, table, measure = event.tensor_proto.string_val[0].decode().split("\n\n")
+    unit, measure, table = event.tensor_proto.string_val[0].decode().split("\n\n")
     assert unit.startswith("16 examples")
     assert measure == f"log p(x) is {model.results['measure']}"
     header, _, *rows = table.splitlines()
