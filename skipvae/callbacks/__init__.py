@@ -1,4 +1,4 @@
-"""Lightning callbacks: KL annealing, checkpoints, TensorBoard, reports and prediction files."""
+"""Lightning callbacks: KL annealing, checkpoints, pictures and texts for loggers, reports and prediction files."""
 
 from skipvae.callbacks.checkpoints import BestAndLast
 from skipvae.callbacks.diagnosis import verdict

@@ -1,4 +1,4 @@
-"""Figures of matplotlib: panels side by side, and as images for TensorBoard."""
+"""Figures of matplotlib: panels side by side, and as images for loggers."""
 
 from typing import Any
 

@@ -70,9 +70,9 @@ def place_loggers(config: Namespace, folder: Path, run: Path) -> list[str | None
                 )
         if issubclass(kind, RunLogger):
             _refuse_other_folder(given, folder, config.name)
-            given.save_dir = None  # the same folder written differently
+            given.save_dir = given.name = given.version = None  # the same folder, written in another way
         for name, value in _places(kind, given, folder, run).items():
-            if given.get(name) in UNSET:
+            if name in given and given[name] in UNSET:
                 given[name] = value
         services.append(where := _service(kind, given))
         if where in ids:
@@ -124,10 +124,14 @@ def _loggers_in(config: Namespace) -> list[Namespace]:
 
 def _service(kind: type, given: Namespace) -> str | None:
     """Where a logger keeps the run under an id of its own; None if there is none, or the user gave the id."""
-    if issubclass(kind, WandbLogger) and "WANDB_RUN_ID" not in os.environ and not (given.id or given.version):
-        return f"W&B {given.get('entity') or ''}/{given.project or ''}"
-    if issubclass(kind, MLFlowLogger) and not given.run_id:
-        return f"MLflow {given.tracking_uri} {given.experiment_name}"
+    if (
+        issubclass(kind, WandbLogger)
+        and "WANDB_RUN_ID" not in os.environ
+        and not (given.get("id") or given.get("version"))
+    ):
+        return f"W&B {given.get('entity') or ''}/{given.get('project') or ''}"
+    if issubclass(kind, MLFlowLogger) and not given.get("run_id"):
+        return f"MLflow {given.get('tracking_uri')} {given.get('experiment_name')}"
     return None
 
 
