@@ -104,7 +104,8 @@ def _places(kind: type, given: Namespace, folder: Path, run: Path) -> dict[str, 
     if issubclass(kind, WandbLogger):
         names = {"project": group, "name": name}
         chosen = {argument for argument in names if f"WANDB_{argument.upper()}" in os.environ}
-        return {"save_dir": str(folder), **{key: value for key, value in names.items() if key not in chosen}}
+        place = str(folder.resolve())  # W&B writes in a process of its own, which may work in another folder
+        return {"save_dir": place, **{key: value for key, value in names.items() if key not in chosen}}
     if issubclass(kind, MLFlowLogger):
         names = {"experiment_name": group, "run_name": name}
         if given.get("tracking_uri") or own_folder is False:

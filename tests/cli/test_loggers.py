@@ -134,8 +134,9 @@ def test_texts_and_the_places_that_a_user_chose(workspace: Path) -> None:
     needs("wandb")
     needs("mlflow")
     write_corpus()
+    place = str(workspace / "mine")
     theirs = [
-        {"class_path": "pytorch_lightning.loggers.WandbLogger", "init_args": {"save_dir": "mine", "project": "theirs"}},
+        {"class_path": "pytorch_lightning.loggers.WandbLogger", "init_args": {"save_dir": place, "project": "theirs"}},
         {"class_path": "pytorch_lightning.loggers.MLFlowLogger", "init_args": {"tracking_uri": "sqlite:///mine.db"}},
         {"class_path": "skipvae.callbacks.RunLogger"},
     ]
