@@ -37,7 +37,7 @@ def pixels_of(picture: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
         >>> pixels_of(torch.full((3, 2, 5), 0.5)).shape
         (2, 5, 3)
     """
-    return picture.mul(255).round().byte().permute(1, 2, 0).numpy()  # type: ignore[no-any-return]
+    return picture.mul(255).round().byte().permute(1, 2, 0).numpy()
 
 
 def thumbnails(images: Tensor) -> Tensor:
