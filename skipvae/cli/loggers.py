@@ -61,7 +61,7 @@ def place_loggers(config: Namespace, folder: Path, run: Path) -> list[str | None
     """
     ids, services = read_ids(folder), list[str | None]()
     for logger in _loggers_in(config):
-        kind, given = class_at(logger.class_path), logger.get("init_args") or Namespace()
+        kind, given = class_at(logger.class_path), logger.get("init_args") or Namespace()  # type: ignore[no-untyped-call]
         for base, package in PACKAGES.items():
             if issubclass(kind, base) and find_spec(package) is None:
                 raise ModuleNotFoundError(
