@@ -253,7 +253,7 @@ def test_killed_and_shared_by_two_processes_it_ends_as_if_nothing_had_happened(
         main(["report", str(file)], launch, parse)
     pair = [start(file), start(file, "--jobs", "2")]
     for process in pair:
-        output, _ = process.communicate(timeout=200)
+        output, _ = process.communicate()
         assert process.returncode == 0, output
     trials = (LOGS / "report" / "trials.csv").read_text(encoding="utf-8")
     assert trials == (undisturbed / "trials.csv").read_text(encoding="utf-8")
