@@ -15,7 +15,9 @@ COMMANDS = [block.replace("\\\n", "") for block in re.findall(r"```sh\n(.*?)```"
 QUICK = (*QUIET, "--trainer.max_epochs=1", "--trainer.limit_train_batches=3", "--trainer.limit_val_batches=2")
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=["text", "pictures", "tables", "images and networks", "optimiser"])
+@pytest.mark.parametrize(
+    "command", COMMANDS, ids=["text", "a column of text", "pictures", "tables", "images and networks", "optimiser"]
+)
 def test_the_page_works(workspace: Path, monkeypatch: pytest.MonkeyPatch, command: Any) -> None:
     monkeypatch.syspath_prepend(str(workspace))
     Path("configs").symlink_to(ROOT / "configs")
@@ -23,6 +25,8 @@ def test_the_page_works(workspace: Path, monkeypatch: pytest.MonkeyPatch, comman
     subjects, places = ["the cat", "a dog", "my hen"], ["mat", "tree", "roof", "car"]
     sentences = [f"{who} sat on the {place} {n} times" for who in subjects for place in places for n in range(9)]
     Path("mine.txt").write_text("\n".join(sentences))
+    rows = (f"{n},{n % 2},{sentence}" for n, sentence in enumerate(sentences))
+    Path("reviews.csv").write_text("\n".join(["id,kind,body", *rows]))
     Path("mine.csv").write_text("a;b;kind\n" + "".join(f"{n};{n**0.5};{'ab'[n % 2]}\n" for n in range(100)))
     Path("PICTURES").mkdir()
     for level in range(200):

@@ -15,6 +15,7 @@ from skipvae.models import VAE
 from skipvae.models.test_split import Examples, first_test_examples
 from skipvae.models.training_split import first_training_examples
 from skipvae.persistence import saved_runs
+from skipvae.persistence.atomic import atomic_write
 from skipvae.table.codec import TableCodec
 from skipvae.training.codecs import check_same_codecs, codecs_of
 
@@ -69,7 +70,8 @@ def own_input(model: VAE, ckpt_path: str, name: str, content: bytes) -> Tensor:
         raise ValueError(f"the {name} is empty: give one")
     with TemporaryDirectory() as folder:
         path = Path(folder, Path(name).name)
-        path.write_bytes(content)
+        with atomic_write(path, "wb") as file:
+            file.write(content)
         try:
             inputs = list(own_inputs(model, [str(path)], ckpt_path))
         except (ValueError, OSError) as error:
