@@ -110,7 +110,7 @@ def _without_paths(value: Any) -> Any:
     """A config in which strings with folders have their last part alone: they say where things lie on one machine.
 
     Example:
-        >>> _without_paths({"data": {"train": "/home/me/verses.txt"}, "lr": 0.1})
+        >>> _without_paths({"data": {"train": "texts/verses.txt"}, "lr": 0.1})
         {'data': {'train': 'verses.txt'}, 'lr': 0.1}
     """
     if isinstance(value, dict):

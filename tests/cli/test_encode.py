@@ -1,7 +1,6 @@
 """`skipvae encode` and `decode`, and one's own inputs for reconstruct and interpolate, from checkpoints alone."""
 
 import csv
-import io
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ from PIL import Image
 from datamodules.inputs import Input
 from skipvae import VAE, load
 from skipvae.cli import main
-from skipvae.cli.code_files import open_codes, read_codes
+from skipvae.cli.code_files import read_codes
 from skipvae.cli.encode import VALUES, _windows
 from skipvae.decoders import MLPDecoder, ResNetDecoder
 from skipvae.encoders import MLPEncoder
@@ -209,23 +208,6 @@ def test_an_input_is_no_output(sentences: VAE, capsys: pytest.CaptureFixture[str
     assert contents(Path()) == before
 
 
-def test_rows_without_codes_are_counted(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image_model().save_checkpoint("i.ckpt")
-    table_model().save_checkpoint("t.ckpt")
-    np.save("some.npy", [[0.0, 0.0], [np.nan, 0.0]])
-    np.save("none.npy", np.full((2, 2), np.nan))
-    np.save("empty.npy", np.zeros((0, 2)))
-    for model in ("i", "t"):
-        main(["decode", f"--ckpt_path={model}.ckpt", "some.npy"])
-        assert "left out: 1 of 2 rows, which have no code" in capsys.readouterr().err
-        for name, size in (("none", 2), ("empty", 0)):
-            before = contents(Path())
-            message = error_of(capsys, "decode", f"--ckpt_path={model}.ckpt", f"{name}.npy")
-            assert message == f"{name}.npy has no codes to decode, in {size} rows"
-            assert contents(Path()) == before
-    assert image_model().decode([[0, 1]]).shape == (1, 1, 28, 28)  # whole numbers are codes, too
-
-
 def test_what_is_no_unicode_keeps_its_row(sentences: VAE) -> None:
     main(["encode", "--ckpt_path=a.ckpt", "a", "\udcff b", "a\rb", ""])
     rows = rows_of("codes.csv")
@@ -293,18 +275,6 @@ def test_bad_requests_leave_nothing(
     assert contents(Path()) == before
 
 
-def test_memory_does_not_grow_with_the_inputs(sentences: VAE) -> None:
-    """Columns of many rows are written piece by piece: the .npz of a long job is the same as of one piece."""
-    columns = {"input": ["a", "bb\n"], "position": np.array([-1, 3]), "mean": np.ones((2, 2), np.float32)}
-    with open_codes("many.npz") as writer:
-        for _ in range(3):
-            writer.write(columns)
-    with np.load("many.npz") as arrays:
-        assert arrays["input"].tolist() == ["a", "bb\n"] * 3
-        assert arrays["position"].tolist() == [-1, 3] * 3
-        assert arrays["mean"].shape == (6, 2)
-
-
 def test_the_vocabulary_of_a_long_job_is_read_once(sentences: VAE, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library does not give back the memory of a tokenizer."""
     monkeypatch.setattr("skipvae.cli.encode.WINDOW", 2)
@@ -313,13 +283,6 @@ def test_the_vocabulary_of_a_long_job_is_read_once(sentences: VAE, monkeypatch: 
     main(["encode", "--ckpt_path=a.ckpt", "long.txt"])
     assert len(rows_of("codes.csv")) == 30
     assert codec._tokenizer.cache_info().misses == 1
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: io.FileIO("/dev/full", "wb"))
-    with pytest.raises(OSError, match=r"No space left on device: 'a\.npz'"), open_codes("a.npz") as writer:
-        writer.write({"input": ["a"]})
 
 
 def test_sentences_come_through_a_pipe(sentences: VAE) -> None:
